@@ -24,6 +24,8 @@ const PAUSE_SECONDS: u64 = 10;
 const ANSWER_SECONDS_MAX: u64 = 10;
 /// Longest answer, in bytes.
 const LINE_BYTES_MAX: u64 = 4096;
+/// Longest step that is named when it is done, in bytes: the server reads lines of 4096.
+const STEP_BYTES_MAX: usize = 4000;
 /// Largest `mypostscript`, in bytes.
 const SCRIPT_BYTES_MAX: u64 = 4 << 20;
 /// Largest answer about service processors, in bytes.
@@ -157,9 +159,9 @@ pub(crate) enum Destiny {
     Task(String),
 }
 
-/// Asks what this machine is to do; `done`: its previous task is finished. A server that closes without an
+/// Asks what this machine is to do; `done`: the step of its chain that is done. A server that closes without an
 /// answer does not know the address.
-pub(crate) fn destiny(server: Ipv4Addr, port: u16, done: bool) -> io::Result<Destiny> {
+pub(crate) fn destiny(server: Ipv4Addr, port: u16, done: Option<&str>) -> io::Result<Destiny> {
     let (stream, mut reader) = connect(server, port)?;
     let mut line = String::new();
     reader.read_line(&mut line)?;
@@ -168,8 +170,12 @@ pub(crate) fn destiny(server: Ipv4Addr, port: u16, done: bool) -> io::Result<Des
         READY => {}
         got => return Err(io::Error::other(format!("expected `{READY}`, got `{got}`"))),
     }
-    let word = if done { ASK_NEXT } else { ASK };
-    (&stream).write_all(format!("{word}\n").as_bytes())?;
+    let question = match done {
+        None => ASK.to_owned(),
+        Some(step) if step.len() <= STEP_BYTES_MAX => format!("{ASK_NEXT} {step}"),
+        Some(_) => ASK_NEXT.to_owned(),
+    };
+    (&stream).write_all(format!("{question}\n").as_bytes())?;
     expect(&mut reader, DONE)?;
     let mut answer = String::new();
     (&mut reader).take(LINE_BYTES_MAX).read_line(&mut answer)?;

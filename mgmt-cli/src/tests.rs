@@ -19,6 +19,7 @@ mod reach;
 mod requests;
 mod sessions;
 mod templates;
+mod waiting_machines;
 mod write_rights;
 
 /// The model of most tests.

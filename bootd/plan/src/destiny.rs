@@ -224,6 +224,30 @@ fn chain_left(snapshot: &Snapshot, node: &str) -> Option<String> {
     value(col::chain::CURRCHAIN).filter(set).or_else(|| value(col::chain::CHAIN).filter(set))
 }
 
+/// What a node gets that asks now: its state, or else the chain that it has not begun.
+pub fn due(snapshot: &Snapshot, node: &str) -> String {
+    let state = snapshot.attr(node, col::chain::CURRSTATE).map(|text| text.to_string());
+    state.or_else(|| chain_left(snapshot, node)).unwrap_or_else(|| STANDBY.to_owned())
+}
+
+/// The discovery system goes on with this state, and does not restart or switch the machine off.
+pub fn stays(state: &str) -> bool {
+    match BootState::parse(state) {
+        Some(BootState::Task(task)) => !matches!(task.as_str(), "reboot" | "shutdown"),
+        Some(_) => false,
+        None => true,
+    }
+}
+
+/// The step that a node says it is done with is the one that the tables have: not one that an earlier question
+/// moved on from, whose answer was lost, and not one that an administrator replaced meanwhile. An empty text is
+/// any step.
+pub fn is_present(snapshot: &Snapshot, node: &str, step: &str) -> bool {
+    let state = snapshot.attr(node, col::chain::CURRSTATE).unwrap_or_default();
+    let shown: String = ondiscover::shown(&state).chars().filter(|c| !c.is_control()).collect();
+    step.is_empty() || shown.trim() == step
+}
+
 /// Whether the node has a chain whose steps it takes one after the other.
 pub fn has_chain(snapshot: &Snapshot, node: &str) -> bool {
     chain_left(snapshot, node).is_some()

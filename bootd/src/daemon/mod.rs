@@ -254,20 +254,26 @@ impl Daemon {
         }
     }
 
-    /// What the discovery system of a node is to do. A node whose chain has not begun begins it.
-    fn destiny(&self, node: &str, done: bool) -> String {
+    /// What the discovery system of a node is to do. A node whose chain has not begun begins it. `done`: the step
+    /// that it is done with. No answer if that cannot be stored: a node that got its step again would do it again.
+    fn destiny(&self, node: &str, done: Option<&str>) -> Option<String> {
+        let discovery = self.boot.discovery();
+        discovery.inspect(|discovery| discovery.asks(node));
         let mut commands = None;
         let is_stored = self.report_of(node, "destiny", |snapshot| {
-            commands = destiny::of_server(snapshot, node).filter(|_| done);
-            Ok(destiny::asked(snapshot, node, done, &status_time())?)
+            let moves = done.is_some_and(|step| destiny::is_present(snapshot, node, step));
+            commands = destiny::of_server(snapshot, node).filter(|_| moves);
+            Ok(destiny::asked(snapshot, node, moves, &status_time())?)
         });
         // A node that has not left the step asks again.
-        if let (Some(commands), Some(discovery)) = (commands.filter(|_| is_stored), self.boot.discovery()) {
+        if let (Some(commands), Some(discovery)) = (commands.filter(|_| is_stored), discovery) {
             discovery.run_later(node, &commands);
         }
-        let destiny = self.boot.destiny(&self.snapshot(), node).destiny;
+        let snapshot = self.snapshot();
+        let destiny = self.boot.destiny(&snapshot, node).destiny;
+        discovery.inspect(|discovery| discovery.answered(node, &snapshot));
         let one_line: String = destiny.chars().filter(|c| !c.is_control()).collect();
-        format!("{ASK} {one_line}")
+        (is_stored || done.is_none()).then(|| format!("{ASK} {one_line}"))
     }
 
     fn sync_files(&self, node: &str) -> String {
@@ -441,7 +447,7 @@ impl NodeReports for Daemon {
         let mut lines = Vec::new();
         match &report {
             NodeReport::Next => self.kept.write(&self.model),
-            NodeReport::Destiny { done } => lines.push(self.destiny(node, *done)),
+            NodeReport::Destiny { done } => lines.extend(self.destiny(node, done.as_deref())),
             NodeReport::Status(words) => {
                 self.node_status(node, words);
                 self.kept.write(&self.model);

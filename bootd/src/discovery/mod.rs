@@ -9,6 +9,7 @@
 //! Packets come from strangers. Those from outside of the networks of the tables, or from an unprivileged
 //! port, are not kept. Nothing a packet says is believed beyond its place: it cannot name a node.
 
+mod askers;
 mod follow_ups;
 mod inbox;
 mod push;
@@ -37,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::status_time;
 use crate::output::Stop;
 use crate::watch::Watcher;
+use askers::Askers;
 pub use dawn_discovery::directory::NodeKind;
 pub use dawn_discovery::inventory::memory_text;
 pub use dawn_discovery::sequential::{Free, Options, Run, SITE_KEY};
@@ -49,6 +51,8 @@ use tables::Tables;
 const PRIVILEGED_PORTS: u16 = 1024;
 /// How long the thread waits for a packet before it looks whether the daemon ends.
 const TAKE_TIME: Duration = Duration::from_secs(1);
+/// Pause between two looks for nodes that are to be pushed, while no table changes.
+const WAKE_PERIOD: Duration = Duration::from_millis(500);
 /// Rows of `discoverydata` that machines without a node may fill.
 const RECORDS_MAX: usize = 4096;
 /// `site` key: methods in the order in which they are asked.
@@ -84,6 +88,7 @@ pub struct Discovery {
     inbox: Inbox,
     state: Mutex<State>,
     follow_ups: FollowUps,
+    askers: Mutex<Askers>,
     started: Instant,
     /// Where words are said from, as soon as the thread works.
     speaker: OnceLock<Handle>,
@@ -125,6 +130,7 @@ impl Discovery {
             inbox: Inbox::default(),
             state: Mutex::default(),
             follow_ups: FollowUps::default(),
+            askers: Mutex::default(),
             started: Instant::now(),
             speaker: OnceLock::new(),
         }
@@ -175,12 +181,52 @@ impl Discovery {
         Ok(())
     }
 
-    /// Runs commands that the tables name for nodes until `stop`. For a thread of its own.
+    /// Runs commands that the tables name for nodes until `stop`. For a thread of its own, which starts others.
     pub fn follow_up(&self, dispatcher: &dyn Dispatcher, stop: &CancellationToken) {
-        while !stop.is_cancelled() {
-            if let Some(follow_up) = self.follow_ups.take(TAKE_TIME) {
-                follow_ups::carry_out(&follow_up, dispatcher, &self.watcher, stop);
+        let work = || {
+            while !stop.is_cancelled() {
+                if let Some(running) = self.follow_ups.take(TAKE_TIME) {
+                    follow_ups::carry_out(&running.follow_up, dispatcher, &self.watcher, stop);
+                }
             }
+        };
+        std::thread::scope(|scope| (0..follow_ups::AT_ONCE_MAX).for_each(|_| drop(scope.spawn(work))));
+    }
+
+    /// The discovery system of a node asks what to do.
+    pub fn asks(&self, node: &str) {
+        self.askers().asks(node);
+    }
+
+    /// It gets what `told` has for it. From now on it is pushed when that changes.
+    pub fn answered(&self, node: &str, told: &Snapshot) {
+        self.askers().answered(told, &self.model.snapshot(), node);
+    }
+
+    /// Sends the word to nodes whose answer changes, until `stop`. For a thread of its own.
+    pub fn wake(&self, stop: &CancellationToken) {
+        let changes = self.model.subscribe();
+        // What was written before the first announcement.
+        self.askers().begin(&self.model.snapshot());
+        while !stop.is_cancelled() {
+            let first = changes.next(WAKE_PERIOD);
+            for published in first.into_iter().chain(std::iter::from_fn(|| changes.try_next())) {
+                self.askers().follow(&published.change, &published.snapshot);
+            }
+            self.push_due();
+        }
+    }
+
+    /// As many words as may be said at once; the others have their turn when those are said.
+    fn push_due(&self) {
+        let Some(speaker) = self.speaker.get() else { return };
+        let now = self.model.snapshot();
+        loop {
+            let Some((node, address)) = self.askers().take(&now) else { return };
+            if !push::tell(speaker, address, Word::Restart) {
+                return self.askers().put_back(node);
+            }
+            tracing::debug!(node, "a machine that waits is notified: what it is to do has changed");
         }
     }
 
@@ -316,11 +362,7 @@ impl Discovery {
             let mut edits = assign::edits(now, arrival.machine, deployment, assignment, run.as_deref())?;
             let method = assignment.method.word();
             edits.push(assign::record(arrival.machine, node, method, &record_time())?);
-            if now.site_flag("nodestatus", true) {
-                let time = status_time();
-                let status = destiny::status_edits(now, node, "discovered", &time);
-                edits.extend(status?);
-            }
+            edits.extend(found_status(now, node)?);
             Ok::<_, Stop>((edits, differences(now, node, arrival.machine)))
         });
         self.state().desk.release(node);
@@ -441,6 +483,7 @@ impl Discovery {
         let (_, changed) = self.model.transact(head, |now| {
             let mut edits = assign::edits(now, &machine, None, &assignment, None)?;
             edits.push(assign::record(&machine, &name, "manual", &record_time())?);
+            edits.extend(found_status(now, &name)?);
             Ok::<_, Stop>((edits, differences(now, &name, &machine)))
         })?;
         self.state().desk.queue().remove(&machine);
@@ -459,6 +502,10 @@ impl Discovery {
         self.started.elapsed()
     }
 
+    fn askers(&self) -> MutexGuard<'_, Askers> {
+        self.askers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -471,6 +518,14 @@ impl From<NotNow> for Stop {
             error => Self::conflict(error.to_string()),
         }
     }
+}
+
+/// `nodelist.status` of a node that has got its machine.
+fn found_status(now: &Snapshot, node: &str) -> Result<Vec<Edit>, Stop> {
+    if !now.site_flag("nodestatus", true) {
+        return Ok(Vec::new());
+    }
+    Ok(destiny::status_edits(now, node, "discovered", &status_time())?)
 }
 
 /// The local time, as `discoverydata.discoverytime` has it.

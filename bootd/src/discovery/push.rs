@@ -41,12 +41,12 @@ impl Word {
     }
 }
 
-/// Says a word, besides everything else.
-pub(super) fn tell(runtime: &Handle, to: IpAddr, word: Word) {
+/// Says a word, besides everything else. False if too many are being said.
+pub(super) fn tell(runtime: &Handle, to: IpAddr, word: Word) -> bool {
     static SPEAKING: AtomicUsize = AtomicUsize::new(0);
     if SPEAKING.fetch_add(1, Ordering::Relaxed) >= AT_ONCE_MAX {
         SPEAKING.fetch_sub(1, Ordering::Relaxed);
-        return;
+        return false;
     }
     runtime.spawn(async move {
         let said = timeout(TIME_MAX, async {
@@ -61,6 +61,7 @@ pub(super) fn tell(runtime: &Handle, to: IpAddr, word: Word) {
         }
         SPEAKING.fetch_sub(1, Ordering::Relaxed);
     });
+    true
 }
 
 /// The same for a command, which has no runtime. The thread ends within [`TIME_MAX`].

@@ -49,6 +49,7 @@ impl Service for Xcatd {
             let (sessions, callers) = (here.budget.sessions, Arc::clone(&here.callers));
             Ok(vec![
                 Task::new("discovery", discover(Arc::clone(&discovery), stop.clone())),
+                Task::new("wake", wake(Arc::clone(&discovery), stop.clone())),
                 Task::new("ondiscover", follow_up(discovery, Arc::clone(&dispatcher), stop.clone())),
                 Task::until(stop.clone(), "xcatd", server::serve(command_port, tls, dispatcher, settings)),
                 Task::until(stop.clone(), "flow control", flow::serve(flow_port, reports(), grants)),
@@ -67,6 +68,13 @@ async fn discover(discovery: Arc<Discovery>, stop: Stop) {
     let worked = tokio::task::spawn_blocking(move || discovery.work(&stop)).await;
     if let Ok(Err(error)) = worked {
         tracing::error!(%error, "unknown machines are not discovered");
+    }
+}
+
+/// A separate thread notifies machines that wait; it ends within a second after a stop.
+async fn wake(discovery: Arc<Discovery>, stop: Stop) {
+    if tokio::task::spawn_blocking(move || discovery.wake(&stop)).await.is_err() {
+        tracing::error!("machines that wait are not notified any more");
     }
 }
 

@@ -63,10 +63,10 @@ const TEXT_CHARS_MAX: usize = 250;
 pub enum NodeReport {
     /// Advance the chain.
     Next,
-    /// What is the node to do? Dawn's own `/init` asks; `done`: its previous task is finished.
+    /// What is the node to do? Dawn's own `/init` asks.
     Destiny {
-        /// Advance the chain first.
-        done: bool,
+        /// It is done with this step of its chain; empty: with the present one.
+        done: Option<String>,
     },
     /// Status words in order; the last one stays.
     Status(Vec<String>),
@@ -102,8 +102,13 @@ impl NodeReport {
         if let Some(result) = ScriptResult::parse(line) {
             return Self::Script(result);
         }
-        if line == ASK || line == ASK_NEXT {
-            return Self::Destiny { done: line == ASK_NEXT };
+        if line == ASK {
+            return Self::Destiny { done: None };
+        }
+        let done = line.strip_prefix(ASK_NEXT).filter(|rest| rest.is_empty() || rest.starts_with(' '));
+        if let Some(step) = done {
+            let step = step.chars().filter(|c| !c.is_control()).collect::<String>();
+            return Self::Destiny { done: Some(step.trim().to_owned()) };
         }
         let after = |word: &str| line.split_once(word).map(|(_, rest)| rest.trim());
         if let Some(rest) = after(STATUS) {
@@ -285,8 +290,10 @@ mod tests {
         let status = |words: &[&str]| NodeReport::Status(words.iter().map(|w| (*w).to_owned()).collect());
         for (line, report) in [
             ("next", NodeReport::Next),
-            ("destiny", NodeReport::Destiny { done: false }),
-            ("nextdestiny", NodeReport::Destiny { done: true }),
+            ("destiny", NodeReport::Destiny { done: None }),
+            ("nextdestiny", NodeReport::Destiny { done: Some(String::new()) }),
+            ("nextdestiny runcmd=a  b", NodeReport::Destiny { done: Some("runcmd=a  b".into()) }),
+            ("nextdestinyx", NodeReport::Next),
             ("installstatus booted", status(&["booted"])),
             ("installstatus netbooting bogus booted", status(&["netbooting", "booted"])),
             ("installstatus booted shell booted shell alive booted", {

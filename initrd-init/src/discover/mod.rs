@@ -14,6 +14,7 @@ mod lldp;
 mod packet;
 mod pause;
 mod task;
+mod unheard;
 
 pub(crate) use lldp::parse as parse_lldp;
 
@@ -32,9 +33,11 @@ use crate::network;
 use crate::nic::{self, Nic};
 use crate::resolve::resolve;
 use crate::status::{self, Destiny};
+use crate::sys;
 use ear::{Ear, Word};
 use lldp::Listener;
 use pause::Pauses;
+use unheard::Unheard;
 
 /// The port that packets are sent from; servers take them from privileged ports only (xCAT uses this one).
 const SOURCE_PORT: u16 = 301;
@@ -61,19 +64,37 @@ pub(crate) fn run(line: &Cmdline, loader: &mut Loader) -> Result<std::convert::I
         log::problem(&format!("cannot listen on port {}: {cause}; the server cannot push", port::XCATD));
     }
     let mut ear = ear.ok();
+    let mut unheard = Unheard::default();
+    let mut pauses = Pauses::new(SEND_SECONDS_MIN, SEND_SECONDS_MAX);
+    let mut has_had_lease = false;
     loop {
-        let (nic, lease) = network::bring_up(line, loader)?;
+        let (nic, lease) = match network::bring_up(line, loader) {
+            Ok(found) => found,
+            // A server that is away; what was done here is not forgotten for that.
+            Err(error) if has_had_lease => {
+                log::problem(&error.to_string());
+                sys::pause(pauses.next());
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        has_had_lease = true;
         bring_up_others(&nic);
         let session = Session::open(line, nic, lease)?;
         if let Some(ear) = &mut ear {
             ear.listen_to(session.server);
         }
-        match session.destiny(false) {
-            Ok(Destiny::Task(text)) => task::obey(&session, &text, ear.as_ref()),
+        unheard.report(&|text| session.report(text));
+        let asked = unheard.ask(&|done| session.destiny(done));
+        if asked.is_ok() {
+            pauses = Pauses::new(SEND_SECONDS_MIN, SEND_SECONDS_MAX);
+        }
+        match asked {
+            Ok(Destiny::Task(text)) => task::obey(&session, &text, ear.as_ref(), &mut unheard),
             Ok(Destiny::Unknown) => session.make_known(&lldp, ear.as_ref()),
             Err(cause) => {
                 log::problem(&format!("{}: {cause}; asking again", session.server));
-                pause::some(SEND_SECONDS_MIN);
+                sys::pause(pauses.next());
             }
         }
     }
@@ -103,9 +124,14 @@ impl Session {
         Ok(Self { nic, lease, server, status_port: line.status_port })
     }
 
-    /// What the server wants of this machine; `done`: what it wanted before is done.
-    fn destiny(&self, done: bool) -> io::Result<Destiny> {
+    /// What the server wants of this machine; `done`: the step that is done.
+    fn destiny(&self, done: Option<&str>) -> io::Result<Destiny> {
         status::destiny(self.server, self.status_port, done)
+    }
+
+    /// Reports what went wrong. Whether the server has heard it.
+    fn report(&self, text: &str) -> bool {
+        status::report_trouble(self.server, self.status_port, text)
     }
 
     /// Sends packets until the server says that the machine is a node now, or the round is over.

@@ -8,6 +8,11 @@ use crate::sys;
 /// How long one look for a word takes, in milliseconds.
 const LOOK_MS: u64 = 200;
 
+/// First pause before something is said again, in seconds.
+const RETRY_SECONDS_MIN: u64 = 2;
+/// Longest pause before something is said again, in seconds: a daemon that is back hears it soon.
+const RETRY_SECONDS_MAX: u64 = 30;
+
 /// Pauses that double up to a limit.
 pub(super) struct Pauses {
     seconds: u64,
@@ -17,6 +22,11 @@ pub(super) struct Pauses {
 impl Pauses {
     pub(super) fn new(seconds_min: u64, seconds_max: u64) -> Self {
         Self { seconds: seconds_min, seconds_max }
+    }
+
+    /// Between two tries to say something to a server that is away.
+    pub(super) fn of_retries() -> Self {
+        Self::new(RETRY_SECONDS_MIN, RETRY_SECONDS_MAX)
     }
 
     /// The next pause: between three quarters and five quarters of its nominal length.
@@ -41,9 +51,14 @@ fn chance() -> u8 {
     byte
 }
 
+/// `seconds`, less or more.
+pub(super) fn about(seconds: u64) -> Duration {
+    spread(seconds, chance())
+}
+
 /// Waits about `seconds`.
 pub(super) fn some(seconds: u64) {
-    sys::pause(spread(seconds, chance()));
+    sys::pause(about(seconds));
 }
 
 /// Waits for a word of the server, at most `time`.

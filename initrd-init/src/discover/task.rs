@@ -1,8 +1,11 @@
 //! Tasks of the chain: what a destiny says, carried out.
 //!
 //! A task that is done moves the chain on; one that failed does not. It is reported as a problem, so that it
-//! stands among the events of the node, and the machine asks again after a pause: an administrator who
-//! changes the chain is obeyed then, or at once if the server pushes.
+//! stands among the events of the node, and the machine asks again after a pause, or as soon as the server
+//! pushes, because its administrator has changed the chain.
+//!
+//! What the server has not heard, because it is away, is said again soon ([`Unheard`]): a step that is done is
+//! not done twice.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
@@ -13,17 +16,21 @@ use rustix::system::{RebootCommand, reboot};
 
 use super::bmc::BmcError;
 use super::ear::Ear;
-use super::{Session, bmc, pause};
+use super::pause::{self, Pauses};
+use super::unheard::Unheard;
+use super::{Session, bmc};
 use crate::error::Error;
 use crate::log;
 use crate::rescue;
 use crate::stateless::{self, Writable};
-use crate::status::{self, Destiny};
+use crate::status::Destiny;
 use crate::sys;
 use crate::url::Url;
 
 /// Pause of a node that is to wait, or whose task failed, in seconds.
 const STANDBY_SECONDS: u64 = 150;
+/// Pause between a word of the server and the question, in seconds.
+const NOTIFIED_SECONDS: u64 = 1;
 /// Lines of a command's output that are kept for the report of its failure.
 const TAIL_LINES_MAX: usize = 4;
 /// Bytes of one line of output that are shown.
@@ -81,7 +88,7 @@ impl<'a> Task<'a> {
 }
 
 /// Carries out a destiny and what follows it, until the machine has to ask for a lease again.
-pub(super) fn obey(session: &Session, destiny: &str, ear: Option<&Ear>) {
+pub(super) fn obey(session: &Session, destiny: &str, ear: Option<&Ear>, unheard: &mut Unheard) {
     let mut destiny = destiny.to_owned();
     for _ in 0..STEPS_MAX {
         log::step(&format!("destiny: {destiny}"));
@@ -97,7 +104,7 @@ pub(super) fn obey(session: &Session, destiny: &str, ear: Option<&Ear>) {
             Task::RunImage(url) => run_image(session, url),
             Task::Reboot { moves } => {
                 if moves {
-                    moved_on(session);
+                    moved_on(session, &destiny, ear, unheard);
                 }
                 rescue::restart()
             }
@@ -107,18 +114,38 @@ pub(super) fn obey(session: &Session, destiny: &str, ear: Option<&Ear>) {
         };
         if let Err(reason) = done {
             if let Some(reason) = reason {
-                report(session, &format!("{destiny}: {reason}"));
+                unheard.trouble(&format!("{destiny}: {reason}"));
             }
-            let _ = pause::for_word(ear, Duration::from_secs(STANDBY_SECONDS));
-            return;
+            return rest(session, ear, unheard);
         }
-        match moved_on(session) {
+        match moved_on(session, &destiny, ear, unheard) {
             Some(next) => destiny = next,
             None => return,
         }
     }
-    report(session, "the chain of this node never rests; waiting");
-    pause::some(STANDBY_SECONDS);
+    unheard.trouble("the chain of this node never rests; waiting");
+    rest(session, ear, unheard);
+}
+
+/// Waits until it is time to ask again, or the server says so; reports meanwhile what it has not heard.
+fn rest(session: &Session, ear: Option<&Ear>, unheard: &mut Unheard) {
+    let wait = |time| pause::for_word(ear, time).is_some();
+    if unheard.rest(pause::about(STANDBY_SECONDS), Pauses::of_retries(), &|text| session.report(text), &wait)
+    {
+        log::step("notified by the server; asking what to do");
+        // Machines that are notified together do not ask together, and a flood of words makes no flood of
+        // questions.
+        pause::some(NOTIFIED_SECONDS);
+    }
+}
+
+/// Says to the server that the step is done, until it has heard it; the next one.
+fn moved_on(session: &Session, step: &str, ear: Option<&Ear>, unheard: &mut Unheard) -> Option<String> {
+    let wait = |time| pause::for_word(ear, time).is_some();
+    match unheard.move_on(step, Pauses::of_retries(), &|done| session.destiny(Some(done)), &wait)? {
+        Destiny::Task(next) => Some(next),
+        Destiny::Unknown => None,
+    }
 }
 
 /// Why a task is not done: `None` for one that only waits.
@@ -143,23 +170,6 @@ enum TaskError {
     NoBusybox { name: String, cause: io::Error },
     #[error("{status}: {tail}")]
     Ended { status: ExitStatus, tail: String },
-}
-
-/// Tells the server that the step is done; the next one.
-fn moved_on(session: &Session) -> Option<String> {
-    match session.destiny(true) {
-        Ok(Destiny::Task(next)) => Some(next),
-        Ok(Destiny::Unknown) => None,
-        Err(cause) => {
-            log::problem(&format!("{}: {cause}", session.server));
-            None
-        }
-    }
-}
-
-fn report(session: &Session, text: &str) {
-    log::problem(text);
-    status::report_trouble(session.server, session.status_port, text);
 }
 
 /// Words are separated by blanks; there is no shell.

@@ -46,6 +46,7 @@ fn a_machine_that_is_found_has_its_commands_run() {
     ));
     let found = || bed.run("nodediscoverdef -u u-1 -n cn1");
     assert_eq!(found(), "Defined [u-1] to node cn1.\n");
+    assert_eq!(bed.run("nodels cn1 nodelist.status"), "cn1: discovered\n");
     let refused = "ondiscover: nodech: the policy does not allow it to the caller 'ondiscover'; \
                    what comes after it is not run";
     assert_eq!(followed_up(&bed, refused), [refused]);
@@ -60,6 +61,18 @@ fn a_machine_that_is_found_has_its_commands_run() {
     assert!(log.contains("ondiscover"), "the caller is named: {log}");
 }
 
+/// A password among the words of a command is for the command alone.
+#[test]
+fn passwords_of_commands_are_not_logged() {
+    let bed = Bed::new(CLUSTER);
+    bed.run(
+        "chdef cn1 ondiscover=rspconfig:admin_passwd=hush chain=ondiscover=rspconfig:admin_passwd=hush,shell",
+    );
+    bed.run("nodeset cn1 ondiscover=rspconfig:admin_passwd=hush,shell");
+    let log = [bed.run("log"), bed.run("log --json"), bed.run("log -s")].concat();
+    assert!(log.contains("xxxxxxxx") && !log.contains("hush"), "{log}");
+}
+
 #[test]
 fn a_step_of_the_chain_has_its_commands_run_once() {
     let bed = Bed::new(&format!(
@@ -67,14 +80,20 @@ fn a_step_of_the_chain_has_its_commands_run_once() {
         policy priority=8 name=ondiscover commands=nodech,nextdestiny rule=allow
         chain node=cn1 chain='ondiscover=nodech:hosts.comments=a,shell'"
     ));
-    let asks = |done| bed.daemon.report("cn1", NodeReport::Destiny { done });
-    assert_eq!(asks(false), ["destiny ondiscover=nodech:hosts.comments=a"]);
-    assert_eq!(asks(false), ["destiny ondiscover=nodech:hosts.comments=a"]);
+    let asks = |done: Option<&str>| {
+        let done = done.map(str::to_owned);
+        bed.daemon.report("cn1", NodeReport::Destiny { done })
+    };
+    assert_eq!(asks(None), ["destiny ondiscover=nodech:hosts.comments=a"]);
+    assert_eq!(asks(None), ["destiny ondiscover=nodech:hosts.comments=a"]);
     // Nothing waits so far: what is put there now comes first.
     bed.discovery.run_later("cn1", "nosuch");
     let unknown = "ondiscover: nosuch: Unsupported request; what comes after it is not run";
     assert_eq!(followed_up(&bed, unknown), [unknown]);
-    assert_eq!(asks(true), ["destiny shell"]);
+    // A question whose answer was lost is asked again.
+    for _ in 0..2 {
+        assert_eq!(asks(Some("ondiscover")), ["destiny shell"]);
+    }
     let done = "ondiscover: nodech: done";
     assert_eq!(followed_up(&bed, done), [unknown, done]);
     assert_eq!(bed.run("nodels cn1 hosts.comments"), "cn1: a\n");
@@ -88,7 +107,7 @@ fn a_step_of_the_chain_has_its_commands_run_once() {
 }
 
 /// The calling thread is in a network of its own from now on, with this address.
-fn alone_at(address: &str) {
+pub(super) fn alone_at(address: &str) {
     // SAFETY: only this thread, and what it starts, changes its namespace.
     unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("a network namespace, as root");
     for line in ["link set lo up", &format!("addr add {address}/32 dev lo")] {

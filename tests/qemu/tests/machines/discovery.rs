@@ -14,6 +14,8 @@ use dawn_qemu::{Cluster, Firmware, Options, Switch, process, switch, wait};
 const LIMIT: Duration = Duration::from_secs(600);
 /// A step that fails.
 const WRONG: &str = "runcmd=ls /not-there";
+/// What a machine writes that does not wait for its own pause to end.
+const NOTIFIED: &str = "notified by the server";
 /// Attributes of nodes whose console the tests read.
 const CONSOLE: [&str; 3] = ["serialport=0", "serialspeed=115200", "addkcmdline=no_timer_check"];
 
@@ -76,8 +78,9 @@ fn two_machines_are_found_by_their_ports() -> Result<()> {
     ensure!(failed.detail.contains("No such file"), "{failed:?}");
     let state = cluster.dawn(["nodeset", "cn2", "stat"])?;
     ensure!(state.contains(WRONG), "{state}");
+    // The machine waits; the daemon that was started again notifies it.
     cluster.dawn(["nodeset", "cn2", &format!("runcmd=cat /proc/sys/kernel/ostype,osimage={STATELESS}")])?;
-    send_again(&cluster, "10.77.0.12")?;
+    cluster.node("swp1")?.wait_for_console(NOTIFIED, 0, LIMIT)?;
 
     cluster.wait_for_status_of("cn1", "swp2", "booted", LIMIT)?;
     cluster.wait_for_status_of("cn2", "swp1", "booted", LIMIT)?;
