@@ -17,17 +17,19 @@
 //! daemon's log: a failure in a build log must be readable without the machine it happened on.
 //!
 //! Order of reading: [`net`], [`process`], [`firmware`], [`node`], [`channel`], [`cluster`], [`image`],
-//! [`stale`], [`switch`].
+//! [`kernel`], [`stale`], [`switch`], [`bmc`].
 //!
 //! Needs root and Linux; there is no other way to make namespaces, taps and ports below 1024.
 
 pub mod accel;
+pub mod bmc;
 pub mod channel;
 pub mod cluster;
 pub mod events;
 pub mod fingerprint;
 pub mod firmware;
 pub mod image;
+pub mod kernel;
 pub mod net;
 pub mod node;
 pub mod paths;
@@ -37,6 +39,7 @@ pub mod switch;
 pub mod wait;
 
 pub use accel::Accel;
+pub use bmc::Bmc;
 pub use cluster::{Cluster, Definition, Options};
 pub use events::BootEvent;
 pub use firmware::Firmware;

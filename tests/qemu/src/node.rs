@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::channel::Channel;
 use crate::net::Network;
 use crate::process::{self, Logged};
-use crate::{Accel, Firmware, wait};
+use crate::{Accel, Firmware, bmc, wait};
 
 /// Memory of a machine unless a test asks for another size, in MiB.
 pub const MEMORY_MIB_DEFAULT: u32 = 1280;
@@ -37,6 +37,8 @@ pub struct Hardware {
     pub disk: Option<PathBuf>,
     /// Serial number of its board, for a machine that looks like real hardware (SMBIOS).
     pub serial_number: Option<String>,
+    /// It has the service processor of the cluster ([`crate::Bmc`]), which must run before it is switched on.
+    pub has_bmc: bool,
     /// Time that its clock shows at power-on, in the form of `-rtc base=` of QEMU; the host's if none.
     pub clock: Option<String>,
 }
@@ -52,6 +54,7 @@ impl Hardware {
             memory_mib: MEMORY_MIB_DEFAULT,
             disk: None,
             serial_number: None,
+            has_bmc: false,
             clock: None,
         }
     }
@@ -151,7 +154,8 @@ impl Node {
     }
 
     fn arguments(&self, accel: Accel) -> Result<Vec<String>> {
-        let Hardware { name, firmware, mac, memory_mib, disk, serial_number, clock, .. } = &self.hardware;
+        let Hardware { name, firmware, mac, memory_mib, disk, serial_number, has_bmc, clock, .. } =
+            &self.hardware;
         let mut args = firmware.arguments(&self.dir)?;
         let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
         add("-name", name.clone());
@@ -172,6 +176,13 @@ impl Node {
             let (maker, uuid) =
                 (format!("manufacturer={MANUFACTURER},product={PRODUCT}"), self.hardware.uuid());
             add("-smbios", format!("type=1,{maker},serial={serial},uuid={uuid}"));
+        }
+        if *has_bmc {
+            // QEMU ends at once if the service processor goes and it is not to connect again.
+            let to = format!("socket,id=bmc,host=127.0.0.1,port={},reconnect=2", bmc::MACHINE_PORT);
+            add("-chardev", to);
+            add("-device", "ipmi-bmc-extern,id=bmc0,chardev=bmc".into());
+            add("-device", "isa-ipmi-kcs,bmc=bmc0".into());
         }
         if let Some(clock) = clock {
             add("-rtc", format!("base={clock}"));

@@ -13,6 +13,7 @@ mod nfs_server;
 mod package;
 mod post_scripts;
 mod secure_boot;
+mod service_processor;
 mod soak;
 mod stateless;
 mod statelite;
