@@ -15,6 +15,7 @@
 //! | [`lookup`] | the meaning of a failed look-up: missing, or uncertain |
 //! | [`disks`] | threads for file system calls that may hang |
 //! | [`mounts`] | which file systems are mounted where |
+//! | `queues` | queues that members leave from any position |
 //! | [`sealed`] | records with a checksum, one a line |
 //! | [`shares`] | limits with a part kept for callers with more proof |
 //! | [`whole`] | files that appear complete or not at all, by path |
@@ -41,6 +42,8 @@ pub mod mounts;
 pub mod observe;
 #[cfg(feature = "serve")]
 pub mod path;
+#[cfg(feature = "serve")]
+mod queues;
 #[cfg(feature = "serve")]
 pub mod roots;
 #[cfg(feature = "serve")]

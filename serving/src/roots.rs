@@ -141,10 +141,8 @@ impl Roots {
 impl Source for Roots {
     fn at_once(&self, request: &Request<'_>) -> Option<Answer> {
         // Not one of ours needs no look.
-        if self.mount_of(request.path).is_none() {
-            return Some(Answer::Elsewhere);
-        }
-        self.find_at_once(request.path)
+        let Some((mount, inner)) = self.mount_of(request.path) else { return Some(Answer::Elsewhere) };
+        mount.at_once(&inner)
     }
 
     fn place(&self, request: &Request<'_>) -> PathBuf {

@@ -9,11 +9,13 @@
 //! A service that uses this does not know the model: [`Callers`] answers who an address is. It must
 //! answer from memory, because nothing waits for it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::queues::{Queue, Queues, Slab};
 
 /// Bits of an IPv6 address that name the network of a machine (RFC 4291, section 2.5.4).
 const IPV6_NETWORK_BITS: u32 = 64;
@@ -117,26 +119,35 @@ impl Limit {
 type GiveWay = Box<dyn Fn() + Send>;
 
 struct Entry {
+    /// Distinguishes it from those that have its number later.
+    ticket: u64,
     kind: Kind,
-    source: IpAddr,
+    /// The number of its source.
+    source: usize,
+    /// It may be asked to leave: it stands in the queue of its kind and in that of its source.
+    may_leave: bool,
     give_way: GiveWay,
 }
 
-#[derive(Default)]
 struct Source {
+    ip: IpAddr,
     held: usize,
-    /// Tickets of those that may be asked to leave, oldest first.
-    may_leave: BTreeSet<u64>,
+    /// Those that may be asked to leave, oldest first.
+    may_leave: Queue,
 }
 
+/// At every request an entry leaves its queues and joins them again: in constant time, without hashing.
 #[derive(Default)]
 struct Table {
     held: usize,
     next: u64,
-    entries: HashMap<u64, Entry>,
-    sources: HashMap<IpAddr, Source>,
-    /// By [`Kind`]: tickets of those that may be asked to leave, oldest first.
-    may_leave: [BTreeSet<u64>; Kind::ALL.len()],
+    entries: Slab<Entry>,
+    sources: Slab<Source>,
+    numbers: HashMap<IpAddr, usize>,
+    /// By [`Kind`]: those that may be asked to leave, oldest first.
+    may_leave: [Queue; Kind::ALL.len()],
+    by_kind: Queues,
+    by_source: Queues,
 }
 
 /// Places of one service: connections, say.
@@ -156,6 +167,7 @@ impl fmt::Debug for Places {
 #[derive(Debug)]
 pub struct Place {
     places: Arc<Places>,
+    number: usize,
     ticket: u64,
 }
 
@@ -185,8 +197,8 @@ impl Places {
         if !table.make_room(self.limit, kind, source) {
             return None;
         }
-        let ticket = table.insert(Entry { kind, source, give_way: Box::new(give_way) });
-        Some(Place { places: Arc::clone(self), ticket })
+        let (number, ticket) = table.insert(kind, source, Box::new(give_way));
+        Some(Place { places: Arc::clone(self), number, ticket })
     }
 
     /// Places in use.
@@ -203,80 +215,86 @@ impl Places {
 impl Place {
     /// The holder is at work: it is not asked to leave.
     pub fn keep(&self) {
-        self.places.table().settle(self.ticket);
+        self.places.table().queue(self.number, self.ticket, false);
     }
 
     /// The holder is idle, from now on: it may be asked to leave.
-    pub fn rest(&mut self) {
-        let mut table = self.places.table();
-        if let Some(entry) = table.take(self.ticket) {
-            self.ticket = table.insert(entry);
-        }
+    pub fn rest(&self) {
+        self.places.table().queue(self.number, self.ticket, true);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.table().take(self.ticket);
+        self.places.table().take(self.number, self.ticket);
     }
 }
 
 impl Table {
     /// Whether there is a place, after those with less right to it were asked to leave.
     fn make_room(&mut self, limit: Limit, kind: Kind, source: IpAddr) -> bool {
-        let own = self.sources.get(&source);
-        if own.is_some_and(|own| own.held >= limit.of_source(kind)) {
-            let oldest = own.and_then(|own| own.may_leave.first().copied());
-            return oldest.is_some_and(|ticket| self.send_away(ticket));
+        let own = self.numbers.get(&source).and_then(|number| self.sources.get(*number));
+        if let Some(own) = own.filter(|own| own.held >= limit.of_source(kind)) {
+            let oldest = own.may_leave.first();
+            return oldest.is_some_and(|number| self.send_away(number));
         }
         if self.held < kind.part_of(limit.total) {
             return true;
         }
         // One in, one out: the number in use does not grow, however many callers come.
         let kinds = Kind::ALL.iter().zip(&self.may_leave);
-        let oldest = kinds.take_while(|(other, _)| **other <= kind).find_map(|(_, set)| set.first().copied());
-        oldest.is_some_and(|ticket| self.send_away(ticket))
+        let oldest = kinds.take_while(|(other, _)| **other <= kind).find_map(|(_, queue)| queue.first());
+        oldest.is_some_and(|number| self.send_away(number))
     }
 
-    fn send_away(&mut self, ticket: u64) -> bool {
-        let Some(entry) = self.take(ticket) else { return false };
+    fn send_away(&mut self, number: usize) -> bool {
+        let ticket = self.entries.get(number).map(|entry| entry.ticket);
+        let Some(entry) = ticket.and_then(|ticket| self.take(number, ticket)) else { return false };
         (entry.give_way)();
         true
     }
 
-    fn insert(&mut self, entry: Entry) -> u64 {
+    /// Number and ticket of a new entry, which may be asked to leave.
+    fn insert(&mut self, kind: Kind, ip: IpAddr, give_way: GiveWay) -> (usize, u64) {
         let ticket = self.next;
         self.next += 1;
         self.held += 1;
-        let source = self.sources.entry(entry.source).or_default();
-        source.held += 1;
-        source.may_leave.insert(ticket);
-        if let Some(set) = self.may_leave.get_mut(entry.kind as usize) {
-            set.insert(ticket);
+        let sources = &mut self.sources;
+        let new = || sources.insert(Source { ip, held: 0, may_leave: Queue::default() });
+        let source = *self.numbers.entry(ip).or_insert_with(new);
+        if let Some(source) = self.sources.get_mut(source) {
+            source.held += 1;
         }
-        self.entries.insert(ticket, entry);
-        ticket
+        let number = self.entries.insert(Entry { ticket, kind, source, may_leave: false, give_way });
+        self.queue(number, ticket, true);
+        (number, ticket)
     }
 
-    /// The holder is not asked to leave any more.
-    fn settle(&mut self, ticket: u64) {
-        let Some(entry) = self.entries.get(&ticket) else { return };
-        if let Some(source) = self.sources.get_mut(&entry.source) {
-            source.may_leave.remove(&ticket);
+    /// Puts an entry at the end of its queues, or takes it out of them.
+    fn queue(&mut self, number: usize, ticket: u64, may_leave: bool) {
+        let Some(entry) = self.entries.get_mut(number).filter(|entry| entry.ticket == ticket) else { return };
+        let of_kind = self.may_leave.get_mut(entry.kind as usize);
+        let (Some(of_kind), Some(source)) = (of_kind, self.sources.get_mut(entry.source)) else { return };
+        if std::mem::replace(&mut entry.may_leave, may_leave) {
+            self.by_kind.remove(of_kind, number);
+            self.by_source.remove(&mut source.may_leave, number);
         }
-        if let Some(set) = self.may_leave.get_mut(entry.kind as usize) {
-            set.remove(&ticket);
+        if may_leave {
+            self.by_kind.append(of_kind, number);
+            self.by_source.append(&mut source.may_leave, number);
         }
     }
 
-    fn take(&mut self, ticket: u64) -> Option<Entry> {
-        self.settle(ticket);
-        let entry = self.entries.remove(&ticket)?;
+    fn take(&mut self, number: usize, ticket: u64) -> Option<Entry> {
+        self.queue(number, ticket, false);
+        self.entries.get(number).filter(|entry| entry.ticket == ticket)?;
+        let entry = self.entries.remove(number)?;
         self.held -= 1;
-        if let Some(source) = self.sources.get_mut(&entry.source) {
+        if let Some(source) = self.sources.get_mut(entry.source) {
             source.held -= 1;
             if source.held == 0 {
-                self.sources.remove(&entry.source);
+                self.numbers.remove(&source.ip);
+                self.sources.remove(entry.source);
             }
         }
         Some(entry)
@@ -445,7 +463,7 @@ mod tests {
         drop((strangers, nodes, own));
         let table = places.table();
         assert!(table.held == 0 && table.entries.is_empty() && table.sources.is_empty());
-        assert!(table.may_leave.iter().all(BTreeSet::is_empty));
+        assert!(table.numbers.is_empty() && table.may_leave.iter().all(|queue| queue.first().is_none()));
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Connection {
     }
 
     /// Serves until the connection ends. Between requests it may lose its place.
-    pub(crate) async fn run(mut self, mut place: Place) {
+    pub(crate) async fn run(mut self, place: Place) {
         loop {
             let arrived = self.next_head().await;
             place.keep();
