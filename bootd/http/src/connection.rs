@@ -3,13 +3,16 @@
 //! An idle connection holds no buffer. Content up to [`ONE_PIECE_BYTES_MAX`] leaves with its head in one
 //! write; larger files leave by sendfile.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll};
+use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use dawn_serving::disks::WAIT_TIME_MAX;
 use dawn_serving::shares::{Kind, Place};
@@ -19,12 +22,12 @@ use dawn_serving::{
 };
 
 use crate::application::{Beyond, hand_over};
+use crate::buffers::Buffers;
 use crate::conditions::Version;
 use crate::disk::on_disk;
 use crate::head::{Head, HeadError, Method};
-use crate::limits::{
-    HEAD_TIME_MAX, IDLE_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, ONE_PIECE_BYTES_MAX, READ_BYTES,
-};
+use crate::idle::IdleTime;
+use crate::limits::{HEAD_TIME_MAX, IDLE_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, ONE_PIECE_BYTES_MAX};
 use crate::listing;
 use crate::media::media_type;
 use crate::respond::{Follows, keep, respond};
@@ -62,9 +65,7 @@ pub(crate) struct Connection {
     stream: Stream,
     peer: SocketAddr,
     local: IpAddr,
-    read: Vec<u8>,
-    out: Vec<u8>,
-    stop: CancellationToken,
+    buffers: Buffers,
 }
 
 /// Who answers a request.
@@ -82,31 +83,28 @@ enum Arrived {
 }
 
 impl Connection {
-    /// After `stop`, requests that have begun are answered, and no further ones are awaited.
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        stream: Stream,
-        Caller { peer, kind }: Caller,
-        stop: CancellationToken,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, stream: Stream, Caller { peer, kind }: Caller) -> Self {
         let disks = shared.disks.caller(kind);
         let local = stream.local_addr().map_or(peer.ip(), |address| address.ip());
-        Self { shared, disks, stream, peer, local, read: Vec::new(), out: Vec::new(), stop }
+        Self { shared, disks, stream, peer, local, buffers: Buffers::default() }
     }
 
-    /// Serves until the connection ends. Between requests it may lose its place.
-    pub(crate) async fn run(mut self, place: Place) {
+    /// Serves until the connection ends. Between requests it may lose its place. After `stop`, requests that
+    /// have arrived are answered, and no further ones are awaited.
+    pub(crate) async fn run(mut self, place: Place, stop: CancellationToken) {
+        let mut stopped = pin!(stop.cancelled_owned());
+        let mut idle = IdleTime::new(IDLE_TIME_MAX);
         loop {
-            let arrived = self.next_head().await;
+            let arrived = self.next_head(stopped.as_mut(), &mut idle).await;
             place.keep();
             let then = match arrived {
                 Arrived::Head(head, length) => match self.find(&head).await {
                     Found::Here(answer) => {
-                        self.read.drain(..length);
+                        self.buffers.read.drain(..length);
                         self.answer(&head, answer).await
                     }
                     Found::Beyond(application) => {
-                        return hand_over(application, self.peer, self.stream, self.read).await;
+                        return hand_over(application, self.peer, self.stream, self.buffers.read).await;
                     }
                 },
                 Arrived::Bad(error) => self.refuse_head(&error).await,
@@ -156,23 +154,29 @@ impl Connection {
         answer.unwrap_or_else(Answer::Unavailable)
     }
 
-    async fn next_head(&mut self) -> Arrived {
-        let mut limit = IDLE_TIME_MAX;
+    async fn next_head(
+        &mut self,
+        mut stopped: Pin<&mut WaitForCancellationFutureOwned>,
+        idle: &mut IdleTime,
+    ) -> Arrived {
         let mut first_byte = None;
+        idle.restart();
         loop {
-            if !self.read.is_empty() {
-                match Head::parse(&self.read) {
+            if !self.buffers.read.is_empty() {
+                match Head::parse(&self.buffers.read) {
                     Ok(Some((head, length))) => return Arrived::Head(Box::new(head), length),
                     Ok(None) => {}
                     Err(error) => return Arrived::Bad(error),
                 }
-                let since: &mut Instant = first_byte.get_or_insert_with(Instant::now);
-                limit = HEAD_TIME_MAX.saturating_sub(since.elapsed());
+                first_byte.get_or_insert_with(Instant::now);
             }
-            let stop = self.stop.clone();
+            // What has arrived goes first. So a client whose next request has always arrived already is
+            // served after a stop as long as transfers are: for `STOP_TIME_MAX`.
             let read = tokio::select! {
-                read = self.read_some(limit) => read,
-                () = stop.cancelled() => return Arrived::Gone,
+                biased;
+                read = self.read_some(first_byte) => read,
+                () = stopped.as_mut() => return Arrived::Gone,
+                () = idle.over(), if first_byte.is_none() => return Arrived::Gone,
             };
             match read {
                 Ok(0) => return Arrived::Gone,
@@ -185,15 +189,22 @@ impl Connection {
         }
     }
 
-    async fn read_some(&mut self, limit: Duration) -> io::Result<usize> {
-        if let (true, Stream::Plain(stream)) = (self.read.is_empty(), &self.stream) {
-            // No memory is held for an idle client.
-            self.read = Vec::new();
-            self.out = Vec::new();
-            in_time(limit, stream.readable()).await?;
+    /// Reads more of a head whose first byte came at that time, if it has begun.
+    async fn read_some(&mut self, first_byte: Option<Instant>) -> io::Result<usize> {
+        let Some(first_byte) = first_byte else { return poll_fn(|cx| self.poll_first(cx)).await };
+        self.buffers.hold();
+        let limit = HEAD_TIME_MAX.saturating_sub(first_byte.elapsed());
+        in_time(limit, self.stream.read_buf(&mut self.buffers.read)).await
+    }
+
+    /// Reads the first bytes of a head. No memory is held for an idle client.
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.buffers.hold();
+        let read = pin!(self.stream.read_buf(&mut self.buffers.read)).poll(cx);
+        if read.is_pending() {
+            self.buffers.release();
         }
-        self.read.reserve(READ_BYTES);
-        in_time(limit, self.stream.read_buf(&mut self.read)).await
+        read
     }
 
     async fn answer(&mut self, head: &Head, answer: Result<Answer, PathError>) -> Then {
@@ -242,8 +253,8 @@ impl Connection {
         content: Content,
         media_type: &str,
     ) -> Then {
-        self.out.clear();
-        match respond(&mut self.out, head, version, content.size(), media_type) {
+        self.buffers.out.clear();
+        match respond(&mut self.buffers.out, head, version, content.size(), media_type) {
             Follows::Content { start, end } => self.body(head, path, &content, start, end).await,
             Follows::Nothing => {
                 self.report(path.as_str(), EventKind::Probed);
@@ -273,11 +284,11 @@ impl Connection {
         let begun = Instant::now();
         let mut sent = 0;
         let result = if self.append_small(content, start, end) {
-            let result = self.stream.send(&self.out).await;
+            let result = self.stream.send(&self.buffers.out).await;
             sent = if result.is_ok() { end - start } else { 0 };
             result
         } else {
-            let out = std::mem::take(&mut self.out);
+            let out = std::mem::take(&mut self.buffers.out);
             self.stream.send_content(&self.disks, &out, content, start, end, &mut sent).await
         };
         let duration = begun.elapsed();
@@ -311,7 +322,7 @@ impl Connection {
             .in_memory()
             .and_then(|bytes| bytes.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?));
         match part {
-            Some(part) => self.out.extend_from_slice(part),
+            Some(part) => self.buffers.out.extend_from_slice(part),
             None => return false,
         }
         true
@@ -345,8 +356,8 @@ impl Connection {
     }
 
     async fn redirect(&mut self, head: &Head, to: &str) -> Then {
-        self.out.clear();
-        let mut writer = HeadWriter::new(&mut self.out, response::MOVED);
+        self.buffers.out.clear();
+        let mut writer = HeadWriter::new(&mut self.buffers.out, response::MOVED);
         writer.field("Location", &listing::escape_url(to)).length(0).end(keep(head));
         self.flush(head).await
     }
@@ -369,10 +380,10 @@ impl Connection {
     }
 
     async fn text(&mut self, head: &Head, status: Status, text: &str) -> Then {
-        self.out.clear();
+        self.buffers.out.clear();
         // After a request with a body that is not read, the next head cannot be found.
         let keep = if head.has_body { Keep::Close } else { keep(head) };
-        put_text(&mut self.out, status, text, head.method != Method::Head, keep);
+        put_text(&mut self.buffers.out, status, text, head.method != Method::Head, keep);
         let then = self.flush(head).await;
         if head.has_body { Then::Linger } else { then }
     }
@@ -400,16 +411,16 @@ impl Connection {
     }
 
     async fn last_words(&mut self, status: Status, text: &str) -> Then {
-        self.out.clear();
-        put_text(&mut self.out, status, text, true, Keep::Close);
-        match self.stream.send(&self.out).await {
+        self.buffers.out.clear();
+        put_text(&mut self.buffers.out, status, text, true, Keep::Close);
+        match self.stream.send(&self.buffers.out).await {
             Ok(()) => Then::Linger,
             Err(_) => Then::Close,
         }
     }
 
     async fn flush(&mut self, head: &Head) -> Then {
-        match self.stream.send(&self.out).await {
+        match self.stream.send(&self.buffers.out).await {
             Ok(()) if head.keep_alive => Then::Next,
             _ => Then::Close,
         }
@@ -425,8 +436,8 @@ impl Connection {
             self.stream.shutdown().await?;
             let mut total = 0;
             while total < LINGER_BYTES_MAX {
-                self.read.clear();
-                match self.stream.read_buf(&mut self.read).await? {
+                self.buffers.read.clear();
+                match self.stream.read_buf(&mut self.buffers.read).await? {
                     0 => break,
                     count => total += count,
                 }

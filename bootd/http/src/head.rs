@@ -3,6 +3,8 @@
 //! `httparse` finds the parts; this file makes them mean something. Absolute targets (`http://host/path`) are
 //! taken like plain ones.
 
+use std::mem::MaybeUninit;
+
 use dawn_serving::{PathError, RequestPath};
 
 use crate::limits::{HEAD_BYTES_MAX, HEADER_FIELDS_MAX};
@@ -70,9 +72,9 @@ impl Head {
     /// # Errors
     /// [`HeadError`] when it can never become one.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, HeadError> {
-        let mut fields = [httparse::EMPTY_HEADER; HEADER_FIELDS_MAX];
-        let mut request = httparse::Request::new(&mut fields);
-        match request.parse(bytes) {
+        let mut fields = [const { MaybeUninit::uninit() }; HEADER_FIELDS_MAX];
+        let mut request = httparse::Request::new(&mut []);
+        match request.parse_with_uninit_headers(bytes, &mut fields) {
             Ok(httparse::Status::Complete(length)) if length <= HEAD_BYTES_MAX => {
                 Ok(Some((Head::from_parsed(&request)?, length)))
             }

@@ -27,6 +27,7 @@
 
 mod accept;
 pub mod application;
+mod buffers;
 pub mod conditions;
 mod connection;
 mod disk;
@@ -35,6 +36,7 @@ pub mod fuzz;
 #[cfg(feature = "application")]
 mod handover;
 pub mod head;
+mod idle;
 pub mod limits;
 pub mod listing;
 pub mod media;

@@ -25,6 +25,8 @@ pub const LINGER_BYTES_MAX: usize = 256 * 1024;
 pub const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
 /// Content up to this size leaves in one piece with its head, bytes.
 pub const ONE_PIECE_BYTES_MAX: u64 = 64 * 1024;
+/// Largest buffer for writing that a thread keeps for its next connection, bytes.
+pub const SPARE_BYTES_MAX: usize = 128 * 1024;
 /// Bytes per sendfile call.
 pub const SENDFILE_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes read and written at once where sendfile is not possible (TLS, computed images).

@@ -79,7 +79,11 @@ impl<'a> HeadWriter<'a> {
     pub fn version(&mut self, version: &Version) -> &mut Self {
         self.field("ETag", &version.etag);
         match version.modified {
-            Some(time) => self.field("Last-Modified", &httpdate::fmt_http_date(time)),
+            Some(time) => {
+                // Writing to a Vec cannot fail.
+                let _ = write!(self.out, "Last-Modified: {}\r\n", httpdate::HttpDate::from(time));
+                self
+            }
             // Rendered for this moment: a cache has to ask again.
             None => self.field("Cache-Control", "no-cache"),
         }

@@ -187,14 +187,16 @@ impl Service {
                     let service = Arc::clone(&self);
                     connections.spawn(async move {
                         tokio::select! {
-                            () = service.connection(stream, caller, place, stop) => {}
+                            // First: a connection that has lost its place begins nothing that would be cut off.
+                            biased;
                             () = leave.notified() => {
                                 tracing::debug!(peer = %caller.peer, "idle connection was closed for a new one");
                             }
+                            () = service.connection(stream, caller, place, stop) => {}
                         }
                     });
                 }
-                Admission::Refused(permit) => self.refuse(stream, caller, stop, permit, &mut connections),
+                Admission::Refused(permit) => self.refuse(stream, caller, permit, &mut connections),
             }
         }
         drop(acceptor);
@@ -217,7 +219,7 @@ impl Service {
             () = stop.cancelled() => None,
         };
         let Some(stream) = stream else { return };
-        Connection::new(Arc::clone(&self.shared), stream, caller, stop).run(place).await;
+        Connection::new(Arc::clone(&self.shared), stream, caller).run(place, stop).await;
     }
 
     /// Says why there is no place, in the clear.
@@ -225,14 +227,13 @@ impl Service {
         &self,
         stream: TcpStream,
         caller: Caller,
-        stop: CancellationToken,
         permit: OwnedSemaphorePermit,
         connections: &mut JoinSet<()>,
     ) {
         if self.tls.is_some() {
             return;
         }
-        let connection = Connection::new(Arc::clone(&self.shared), Stream::Plain(stream), caller, stop);
+        let connection = Connection::new(Arc::clone(&self.shared), Stream::Plain(stream), caller);
         connections.spawn(async move {
             connection.last_words_busy("too many connections at this moment, or from your address").await;
             drop(permit);
