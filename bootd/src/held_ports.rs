@@ -3,6 +3,7 @@
 //! The process is for texts only: another user's process and another PID namespace cannot be seen, and
 //! sockets of the kernel (its NFS server) belong to no process.
 
+use dawn_wire::text::without_control;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
@@ -121,7 +122,7 @@ fn holders(inodes: &BTreeSet<String>) -> BTreeSet<Holder> {
     };
     let named = |process: u32| {
         let name = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
-        Holder { process, name: name.trim().chars().filter(|c| !c.is_control()).collect() }
+        Holder { process, name: without_control(name.trim()) }
     };
     others.filter(has_one).map(named).collect()
 }

@@ -22,6 +22,8 @@ use dawn_cluster::secrets::{Sensitivity, is_secret, of_site_key};
 use dawn_cluster::{Col, MANAGEMENT_GROUP, OsImage, Snapshot, Text, col, nic_column_for};
 use dawn_plan::BootState;
 use dawn_wire::script::Half;
+use dawn_wire::text::control_as_blanks;
+use dawn_wire::words;
 
 /// Where HTTP serves `site.installdir`.
 const INSTALL: &str = "/install";
@@ -67,8 +69,7 @@ fn variables(snapshot: &Snapshot, node: &str, host: &str, export: &mut Export<'_
 
 /// One word for a POSIX shell; line ends become blanks, as clients read the script line by line.
 fn quoted(value: &str) -> String {
-    let value: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("'{}'", value.replace('\'', r"'\''"))
+    words::quoted(&control_as_blanks(value))
 }
 
 fn site(snapshot: &Snapshot, export: &mut Export<'_>) {
@@ -168,7 +169,7 @@ fn kind(snapshot: &Snapshot, node: &str) -> &'static str {
 
 /// Mask and gateway of a diskless POWER machine, whose firmware is given its network by a script.
 fn network_of_firmware(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
-    let state = BootState::parse(&cell(snapshot, node, col::chain::CURRSTATE));
+    let state = BootState::of(snapshot, node);
     let diskless = matches!(state, Some(BootState::Netboot(_) | BootState::Statelite(_)));
     if !diskless || !cell(snapshot, node, col::nodetype::ARCH).starts_with("ppc64") {
         return;

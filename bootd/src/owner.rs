@@ -6,6 +6,7 @@
 //! itself, is locked as it is.
 
 use anyhow::{Context, Result};
+use dawn_wire::text::without_control;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -111,7 +112,7 @@ fn open(data: &Path, path: &Path) -> std::io::Result<(File, bool)> {
 
 fn held(data: &Path, path: &Path) -> OwnerError {
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    let text: String = text.trim().chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect();
+    let text: String = without_control(text.trim()).chars().take(TEXT_CHARS_MAX).collect();
     let holder = if text.is_empty() { "another process".to_owned() } else { text };
     OwnerError::Held { data: data.to_owned(), holder }
 }

@@ -5,6 +5,11 @@ pub fn elements(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim).filter(|element| !element.is_empty())
 }
 
+/// The steps of a chain (`chain.chain`, `chain.currchain`): between commas or semicolons.
+pub fn steps(chain: &str) -> impl Iterator<Item = &str> {
+    chain.split([',', ';']).map(str::trim).filter(|step| !step.is_empty())
+}
+
 /// Adds the elements of `more`, present ones left out, at the end.
 pub fn add(list: &str, more: &str, delimiter: &str) -> String {
     let mut items: Vec<&str> = Vec::new();
@@ -47,6 +52,7 @@ mod tests {
     #[test]
     fn lists() {
         assert_eq!(elements(" a, ,b,").collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(steps(" a=1 ;b,, c").collect::<Vec<_>>(), ["a=1", "b", "c"]);
         assert_eq!(add("a,b", "b,c", ","), "a,b,c");
         assert_eq!(add("a==1::b", "b::c", "::"), "a==1::b::c");
         assert_eq!(add_front("x", "a,b"), "b,a,x");

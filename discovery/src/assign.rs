@@ -7,7 +7,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use dawn_cluster::{Col, Edit, EditError, MacAddr, Snapshot, col, parse_mac_column, schema};
+use dawn_cluster::list::steps;
+use dawn_cluster::{Col, Edit, EditError, MacAddr, Netboot, Snapshot, col, parse_mac_column, schema};
 
 use crate::evidence::{Assignment, Method};
 use crate::machine::{Kind, Machine, Neighbour, Nic};
@@ -159,13 +160,15 @@ impl Writer<'_> {
                 let arch = present.filter(|arch| arch.starts_with("x86"));
                 let arch = arch.as_deref().unwrap_or("x86_64").to_owned();
                 self.set("nodetype", &[("arch", &arch), ("supportedarchs", "x86,x86_64")])?;
-                self.fill(col::noderes::NETBOOT, "xnba")?;
+                self.fill(col::noderes::NETBOOT, Netboot::Xnba.name())?;
             }
             arch if known_arch(arch) => {
                 self.set("nodetype", &[("arch", arch), ("supportedarchs", arch)])?;
                 match machine.platform.as_str() {
-                    "PowerNV" => self.fill(col::noderes::NETBOOT, "petitboot")?,
-                    _ if arch.starts_with("ppc") => self.fill(col::noderes::NETBOOT, "grub2")?,
+                    "PowerNV" => self.fill(col::noderes::NETBOOT, Netboot::Petitboot.name())?,
+                    _ if arch.starts_with("ppc") => {
+                        self.fill(col::noderes::NETBOOT, Netboot::Grub2.name())?
+                    }
                     _ => {}
                 }
             }
@@ -217,7 +220,7 @@ impl Writer<'_> {
     fn sequential_chain(&mut self, sets_up_bmc: bool, image: &str) -> Result<(), NotNow> {
         const SETUP: &str = "runcmd=bmcsetup";
         let stored = self.snapshot.attr(self.node, col::chain::CHAIN).unwrap_or_default();
-        let mut chain: Vec<&str> = stored.split([',', ';']).filter(|step| !step.is_empty()).collect();
+        let mut chain: Vec<&str> = steps(&stored).collect();
         if sets_up_bmc && !chain.contains(&SETUP) {
             chain.insert(0, SETUP);
         }

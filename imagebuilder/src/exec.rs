@@ -2,6 +2,7 @@
 //!
 //! Programs are started directly, never through a shell. The last lines are kept for the error message.
 
+use dawn_wire::words;
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::process::{Command, Stdio};
@@ -67,12 +68,12 @@ pub fn output(program: &str, args: &[&str]) -> Option<String> {
     out.status.success().then(|| String::from_utf8_lossy(&out.stdout).into_owned())
 }
 
-/// A word as a shell reads it back unchanged.
+/// A word as a shell reads it back unchanged, without quotes where it needs none.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/=+@".contains(c);
     match !word.is_empty() && word.chars().all(plain) {
         true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
+        false => words::quoted(word),
     }
 }
 

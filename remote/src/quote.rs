@@ -1,11 +1,7 @@
-//! Words for the shell on a host, and the command line around a script that travels with it.
+//! The command line around a script that travels to a host with it.
 
+use dawn_wire::words::quoted;
 use std::io;
-
-/// One word in single quotes.
-pub fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
 
 /// A file that travels on the standard input of a command.
 pub struct Carried<'a> {

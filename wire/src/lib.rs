@@ -12,7 +12,8 @@
 //! | [`bmc`] | how a node's service processor is to be set up |
 //! | [`script`] | what a node says of each of its post scripts, and the marks in `mypostscript` |
 //! | [`status`] | words on the status port, and the ports of all services |
-//! | [`words`] | words of a line with quotes, as post scripts have them |
+//! | [`text`] | text of others without control characters |
+//! | [`words`] | words of a line with quotes, as post scripts have them; a word quoted for a shell |
 //! | [`secret`] | not a text: the type of passwords and keys, which every floor can use |
 //!
 //! Nothing here does anything: there is no file, no socket and no dependency, because `/init` carries it.
@@ -31,6 +32,7 @@ pub mod remote;
 pub mod script;
 pub mod secret;
 pub mod status;
+pub mod text;
 pub mod words;
 
 pub use list::List;

@@ -4,6 +4,7 @@
 //! and after a tab the last words of the script's output. Words of Dawn's own `/init`: an older server logs
 //! the line and ignores it.
 
+use crate::text::without_control;
 use std::fmt;
 
 /// Begins the line.
@@ -152,7 +153,7 @@ impl fmt::Display for ScriptResult {
 
 /// Text without control characters, at most [`SAID_BYTES_MAX`] bytes.
 fn clean(text: &str) -> String {
-    let text: String = text.chars().filter(|c| !c.is_control()).collect();
+    let text = without_control(text);
     let text = text.trim();
     text.get(..text.floor_char_boundary(SAID_BYTES_MAX)).unwrap_or_default().trim_end().to_owned()
 }

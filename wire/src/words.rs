@@ -1,4 +1,11 @@
-//! Words of a line, with quotes: for lines that look like a shell's and that no shell reads.
+//! Words of a line, with quotes: lines that look like a shell's and that no shell reads, and words for lines
+//! that a shell does read.
+
+/// One word in single quotes, as every POSIX shell reads it back unchanged.
+#[must_use]
+pub fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
 
 /// Words separated by blanks. Quotes (`'` or `"`) keep blanks, and nothing inside is replaced. None if a
 /// quote is not closed.

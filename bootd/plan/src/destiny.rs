@@ -5,6 +5,7 @@
 
 use crate::ondiscover;
 use crate::state::BootState;
+use dawn_cluster::list::steps;
 use dawn_cluster::{Col, Edit, EditError, Snapshot, Text, col, nearest_of};
 
 /// Provisioning methods that boot the node's root over the network each time.
@@ -299,11 +300,6 @@ pub fn asked(
         step => step,
     };
     if done && step.is_none() { Ok(Vec::new()) } else { with_status(snapshot, node, step, now) }
-}
-
-/// The steps of a chain.
-pub fn steps(chain: &str) -> impl Iterator<Item = &str> {
-    chain.split([',', ';']).map(str::trim).filter(|step| !step.is_empty())
 }
 
 /// A chain, or a state, has a step that the server carries out.

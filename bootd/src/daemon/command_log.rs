@@ -7,6 +7,7 @@
 //! nodes cannot fill the disk, nor push the commands of administrators out of their log. A file that is full
 //! becomes `….1`, in place of the one before.
 
+use dawn_wire::text::control_as_blanks;
 use dawn_xcatd::render::render;
 use dawn_xcatd::{Call, Response};
 use std::fs::{File, Metadata, OpenOptions};
@@ -99,7 +100,7 @@ impl CommandLog {
             Some(_) => (Caller::Certified, &COMMANDS),
             None => (Caller::Other, &REQUESTS),
         };
-        let kind: String = clean(call.request.client_type.as_deref().unwrap_or("other"))
+        let kind: String = control_as_blanks(call.request.client_type.as_deref().unwrap_or("other"))
             .chars()
             .take(KIND_CHARS_MAX)
             .collect();
@@ -216,12 +217,7 @@ impl Record {
 /// Words with other characters than letters, digits, `.` and `-` are quoted.
 fn quote(word: &str) -> String {
     let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
-    if plain { word.to_owned() } else { format!("'{}'", clean(word)) }
-}
-
-/// What a client sends cannot begin a line of the log.
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    if plain { word.to_owned() } else { format!("'{}'", control_as_blanks(word)) }
 }
 
 #[cfg(test)]

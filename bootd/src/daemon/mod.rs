@@ -25,6 +25,7 @@ use dawn_cluster::{Change, Edit, Model, Reason, Snapshot, col};
 use dawn_hardware::Hardware;
 use dawn_plan::destiny;
 use dawn_wire::status::{ASK, FAILED, GET_BMC, SCRIPT_END};
+use dawn_wire::text::without_control;
 use dawn_xcatd::dispatch::{DuplexStream, NoToken, handle};
 use dawn_xcatd::node_status::{NodeReport, NodeReports};
 use dawn_xcatd::{
@@ -272,8 +273,7 @@ impl Daemon {
         let snapshot = self.snapshot();
         let destiny = self.boot.destiny(&snapshot, node).destiny;
         discovery.inspect(|discovery| discovery.answered(node, &snapshot));
-        let one_line: String = destiny.chars().filter(|c| !c.is_control()).collect();
-        (is_stored || done.is_none()).then(|| format!("{ASK} {one_line}"))
+        (is_stored || done.is_none()).then(|| format!("{ASK} {}", without_control(&destiny)))
     }
 
     fn sync_files(&self, node: &str) -> String {

@@ -13,6 +13,7 @@
 //! `##` are dropped. Other words, `#COMMAND:…#` among them, are text.
 
 use super::quoted;
+use dawn_wire::text::control_as_blanks;
 
 /// Bytes of the script at most; more is left out.
 const OUTPUT_BYTES_MAX: usize = 4 << 20;
@@ -262,7 +263,7 @@ impl Script {
         let is_unsure = self.is_read_again && !is_plain;
         let after = self.last.filter(|last| matches!(last, '\\' | '$') && self.expands());
         let text = match &self.context {
-            Context::Comment => value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+            Context::Comment => control_as_blanks(value),
             _ if after.is_some() || is_unsure => String::new(),
             Context::Plain => quoted(value),
             Context::Single => format!("'{}'", quoted(value)),

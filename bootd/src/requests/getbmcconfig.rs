@@ -11,6 +11,7 @@ use crate::node_edits;
 use crate::output::{Done, Out, Stop};
 use dawn_cluster::{Col, Edit, Snapshot, XCATMASTER, col};
 use dawn_wire::bmc;
+use dawn_wire::text::control_as_blanks;
 use dawn_xcatd::{Element, Response};
 use std::net::Ipv4Addr;
 
@@ -147,7 +148,7 @@ fn configurations(
 /// The answer as the discovery system reads it on the status port ([`dawn_wire::bmc`]).
 pub(crate) fn lines(responses: &[Response]) -> Vec<String> {
     let errors = responses.iter().flat_map(|response| &response.error);
-    let errors = errors.map(|error| format!("{} {}", bmc::ERROR, error.replace(char::is_control, " ")));
+    let errors = errors.map(|error| format!("{} {}", bmc::ERROR, control_as_blanks(error)));
     let values = responses.iter().flat_map(|response| &response.other);
     // A value of two lines would be two values.
     let values = values.map(|element| match element.text.contains(char::is_control) {

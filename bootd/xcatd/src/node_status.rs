@@ -15,6 +15,7 @@ use dawn_wire::status::{
     ASK, ASK_NEXT, BMC_READY, BOOTED, DONE, FAILED, GET_BMC, GET_SCRIPT, NETBOOTING, OUT_OF_SYNC,
     POSTBOOTING, PROBLEM, READY, STATUS, SYNC_FILES, SYNCED, SYNCING,
 };
+use dawn_wire::text::without_control;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,7 +163,7 @@ impl NodeReport {
 /// Text of a stranger as it may be logged: at most [`TEXT_CHARS_MAX`] characters, none of them for
 /// terminals.
 fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect()
+    without_control(text).chars().take(TEXT_CHARS_MAX).collect()
 }
 
 /// The model behind the port.

@@ -1,5 +1,6 @@
 //! What a machine is: processors, memory, disks, firmware, network interfaces, as `/proc` and `/sys` show it.
 
+use dawn_wire::text::without_control;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -225,7 +226,7 @@ fn slot(pci: &str) -> Option<String> {
 }
 
 fn clean(text: &str) -> String {
-    let kept: String = text.trim().chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect();
+    let kept: String = without_control(text.trim()).chars().take(TEXT_CHARS_MAX).collect();
     kept.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

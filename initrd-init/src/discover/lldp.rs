@@ -2,6 +2,7 @@
 //!
 //! Switches send a frame every half minute; a thread keeps the last one of each interface. Nothing is sent.
 
+use dawn_wire::text::without_control;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::io;
@@ -228,7 +229,7 @@ fn address(value: &[u8]) -> Option<IpAddr> {
 
 fn text(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    text.chars().filter(|c| !c.is_control()).take(TEXT_CHARS_MAX).collect()
+    without_control(&text).chars().take(TEXT_CHARS_MAX).collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! What the server has not heard, because it is away, is said again soon ([`Unheard`]): a step that is done is
 //! not done twice.
 
+use dawn_wire::text::without_control;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::process::{Command, ExitStatus, Stdio};
@@ -228,7 +229,7 @@ fn show(name: &str, output: impl Read) -> Vec<String> {
             Ok(0) | Err(_) => return tail,
             Ok(_) => {}
         }
-        let text: String = String::from_utf8_lossy(&line).chars().filter(|c| !c.is_control()).collect();
+        let text = without_control(&String::from_utf8_lossy(&line));
         log::step(&format!("{name}: {text}"));
         if tail.len() == TAIL_LINES_MAX {
             tail.remove(0);

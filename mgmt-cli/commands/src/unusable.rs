@@ -8,8 +8,9 @@
 use dawn_bootd::command::{Kind, Registry};
 use dawn_bootd::discovery::NodeKind;
 use dawn_bootd::output::{Done, Out};
+use dawn_cluster::list::steps;
 use dawn_cluster::{RowChange, RowChangeKind, Snapshot, Text, col};
-use dawn_plan::destiny::{State, steps};
+use dawn_plan::destiny::State;
 use dawn_plan::ondiscover;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -5,7 +5,8 @@
 //! content changes. A step that fails does not keep the next from running; the last failure is the result.
 
 use super::plan::{Join, Plan};
-use crate::quote::{Carried, carrying, quoted};
+use crate::quote::{Carried, carrying};
+use dawn_wire::words::quoted;
 use std::collections::BTreeSet;
 use std::io;
 

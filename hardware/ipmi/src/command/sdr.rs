@@ -4,6 +4,7 @@
 //! they are and parsed one by one: a record that is damaged or of a kind that is not known here does not hide
 //! the others.
 
+use dawn_wire::text::control_as_blanks;
 use std::collections::HashSet;
 
 use super::conversion::Conversion;
@@ -397,8 +398,7 @@ fn name(body: &mut Reader<'_>) -> Result<String, Malformed> {
         2 => six_bit(bytes),
         _ => bytes.iter().map(|byte| char::from(*byte)).collect(),
     };
-    let printable = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
-    Ok(printable.collect::<String>().trim().to_owned())
+    Ok(control_as_blanks(&text).trim().to_owned())
 }
 
 #[cfg(test)]

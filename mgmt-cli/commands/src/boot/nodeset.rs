@@ -12,8 +12,9 @@ use dawn_bootd::boot_services::Unready;
 use dawn_bootd::clock::status_time;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
+use dawn_cluster::list::steps;
 use dawn_cluster::{Netboot, Snapshot, col};
-use dawn_plan::destiny::{DestinyError, Move, State, image_by_method, next, set_state, steps};
+use dawn_plan::destiny::{DestinyError, Move, State, image_by_method, next, set_state};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Nodes that get separate lines for one cause; more share one line.

@@ -2,10 +2,10 @@
 
 use dawn_bootd::command::Ctx;
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report};
-use dawn_events::{Event, Step};
+use dawn_events::{Event, Step, now_ms};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// How often the timeline is looked at.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
@@ -38,8 +38,7 @@ impl Report for Seen<'_> {
 impl Boots {
     /// From now on.
     pub(super) fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { started: Instant::now(), start_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX) }
+        Self { started: Instant::now(), start_ms: now_ms() }
     }
 
     /// Shows what the nodes do until each has booted, or the time is over.

@@ -6,10 +6,10 @@ use crate::local::LocalCommand;
 use dawn_bootd::command::{Registry, number};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_remote::ping::{alive, resolve};
-use dawn_remote::quote::quoted;
 use dawn_remote::run::Settings;
 use dawn_remote::shell::Shell;
 use dawn_remote::target::Target;
+use dawn_wire::words::quoted;
 use std::net::IpAddr;
 use std::sync::Arc;
 
