@@ -2,18 +2,24 @@
 //! compare.
 //!
 //! Which operators there are depends on the command: the node commands take `==`, `!=`, `=~` and `!~`, `-w`
-//! of the object commands and `wherevals` take `=` as well, and `tabdump -w` compares order and takes
-//! patterns of SQL. Regular expressions are unanchored and take linear time; one pair of slashes around a
-//! pattern is taken off.
+//! of the object commands and `wherevals` take `=` as well, and `tabdump -w` compares order, too. One
+//! difference is xCAT's: for `tabdump -w` the pattern of `=~` and `!~` is one of SQL's LIKE, elsewhere a regular
+//! expression, which is unanchored and takes linear time. Slashes around a pattern are taken off, of a regular
+//! expression one pair.
 
+use crate::like::like;
 use crate::names::excerpt;
 use crate::template::{PatternError, linear_regex};
 use regex::Regex;
+use std::cmp::Ordering;
 
 /// Operators of conditions on the values of nodes.
 pub const OF_ITEMS: &[&str] = &["==", "!=", "=~", "!~"];
 /// The same for attributes of objects, where `=` means `==`.
 pub const OF_ATTRIBUTES: &[&str] = &["!=", "=~", "==", "!~", "="];
+
+/// Operators of conditions on the cells of a table.
+const OF_CELLS: &[&str] = &["==", "=~", "!=", "!~", "<=", "<", ">=", ">"];
 
 /// Why a condition cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +58,9 @@ pub(crate) enum Test {
     Differ(String),
     Found(Regex),
     NotFound(Regex),
+    Like(String),
+    NotLike(String),
+    Ordered(&'static [Ordering], String),
 }
 
 impl Test {
@@ -64,12 +73,34 @@ impl Test {
         })
     }
 
+    /// As a database compares cells: order is that of the bytes.
+    fn of_cells(operator: &str, value: &str) -> Self {
+        const LESS: &[Ordering] = &[Ordering::Less];
+        const LESS_OR_EQUAL: &[Ordering] = &[Ordering::Less, Ordering::Equal];
+        const GREATER: &[Ordering] = &[Ordering::Greater];
+        const GREATER_OR_EQUAL: &[Ordering] = &[Ordering::Greater, Ordering::Equal];
+        let (text, pattern) = (value.to_owned(), || value.trim_matches('/').to_owned());
+        match operator {
+            "!=" => Self::Differ(text),
+            "<" => Self::Ordered(LESS, text),
+            "<=" => Self::Ordered(LESS_OR_EQUAL, text),
+            ">" => Self::Ordered(GREATER, text),
+            ">=" => Self::Ordered(GREATER_OR_EQUAL, text),
+            "=~" => Self::Like(pattern()),
+            "!~" => Self::NotLike(pattern()),
+            _ => Self::Equal(text),
+        }
+    }
+
     pub(crate) fn holds(&self, value: &str) -> bool {
         match self {
             Self::Equal(text) => value == text,
             Self::Differ(text) => value != text,
             Self::Found(re) => re.is_match(value),
             Self::NotFound(re) => !re.is_match(value),
+            Self::Like(pattern) => like(value, pattern),
+            Self::NotLike(pattern) => !like(value, pattern),
+            Self::Ordered(wanted, text) => wanted.contains(&value.cmp(text.as_str())),
         }
     }
 }
@@ -87,6 +118,12 @@ impl Condition {
     pub fn parse(text: &str, operators: &[&'static str]) -> Result<Self, ConditionError> {
         let (subject, operator, value) = split_operator(text, operators).ok_or(ConditionError::Malformed)?;
         Ok(Self { subject: subject.to_owned(), test: Test::of(operator, value)? })
+    }
+
+    /// Reads a condition on a cell, as `tabdump -w` has it.
+    pub fn of_cells(text: &str) -> Result<Self, ConditionError> {
+        let (subject, operator, value) = split_operator(text, OF_CELLS).ok_or(ConditionError::Malformed)?;
+        Ok(Self { subject: subject.to_owned(), test: Test::of_cells(operator, value) })
     }
 
     /// The value meets the condition.
@@ -131,6 +168,20 @@ mod tests {
         ] {
             assert_eq!(Condition::parse(text, OF_ATTRIBUTES).unwrap().holds(value), expected, "{text}");
         }
+        for (text, value, expected) in [
+            ("a==b", "b", true),
+            ("a!=b", "b", false),
+            ("a=~/B%/", "bc", true),
+            ("a=~b", "bc", false),
+            ("a!~%c", "bc", false),
+            ("a<b", "b", false),
+            ("a<=b", "b", true),
+            ("a>10", "9", true),
+            ("a>=b", "ab", false),
+        ] {
+            assert_eq!(Condition::of_cells(text).unwrap().holds(value), expected, "{text}");
+        }
+        assert_eq!(Condition::of_cells("a=b").err(), Some(ConditionError::Malformed));
         assert_eq!(Condition::parse("a=b", OF_ITEMS).err(), Some(ConditionError::Malformed));
         let broken = Condition::parse("a=~(", OF_ITEMS).err().map(|error| error.to_string());
         assert!(broken.is_some_and(|text| text.starts_with("'(' is not a valid regular expression")));

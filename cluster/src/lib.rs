@@ -95,6 +95,7 @@ pub mod fuzz;
 mod groups;
 mod inherited;
 mod interfaces;
+mod like;
 pub mod list;
 mod liteoption;
 mod log;

@@ -4,9 +4,9 @@ use dawn_bootd::caller::View;
 use dawn_bootd::command::disk::look;
 use dawn_bootd::command::{Command, Ctx, Kind, number};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
-use dawn_cluster::condition::split_operator;
+use dawn_cluster::condition::Condition;
 use dawn_cluster::csv::{header_line, row_line};
-use dawn_cluster::{Row, Table, schema};
+use dawn_cluster::{Col, Row, Table, schema};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -83,11 +83,11 @@ impl Args {
             return self.dump_newest(table, count, ctx, out);
         }
         ctx.view.may_ask(0, self.conditions.len())?;
-        let conditions = self.conditions.iter().map(|text| Condition::parse(text, table, &ctx.view));
+        let conditions = self.conditions.iter().map(|text| Where::parse(text, table, &ctx.view));
         let conditions = conditions.collect::<Result<Vec<_>, _>>()?;
         let all = conditions.is_empty();
         let rows = ctx.snapshot.rows(table.id).filter(|row| all || row.enabled(table.id));
-        let rows = rows.filter(|row| conditions.iter().all(|condition| condition.holds(row, table)));
+        let rows = rows.filter(|row| conditions.iter().all(|condition| condition.holds(row)));
         match &self.file {
             Some(file) => write_file(file, table, rows, ctx),
             None => self.show(table, rows, out),
@@ -231,70 +231,25 @@ fn replace_private(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// One `-w`.
-struct Condition {
-    column: dawn_cluster::Col,
-    operator: &'static str,
-    value: String,
+struct Where {
+    column: Col,
+    condition: Condition,
 }
 
-const OPERATORS: [&str; 8] = ["==", "=~", "!=", "!~", "<=", "<", ">=", ">"];
-
-impl Condition {
-    fn parse(text: &str, table: &Table, view: &View) -> Result<Condition, Stop> {
-        let (name, operator, value) = split_operator(text, &OPERATORS)
-            .ok_or_else(|| Stop::usage(format!("Unsupported operator:{text} on -w flag input")))?;
-        let value = if operator.ends_with('~') { value.trim_matches('/') } else { value };
+impl Where {
+    fn parse(text: &str, table: &Table, view: &View) -> Result<Self, Stop> {
+        let condition = Condition::of_cells(text)
+            .map_err(|_| Stop::usage(format!("Unsupported operator:{text} on -w flag input")))?;
+        let name = &condition.subject;
         let column = table
             .col(name)
             .ok_or_else(|| Stop::not_found(format!("no such column: {name} (table {})", table.name)))?;
         view.may_compare(column)?;
-        Ok(Condition { column, operator, value: value.to_owned() })
+        Ok(Self { column, condition })
     }
 
-    /// Compares as the database compares text; NULL satisfies nothing.
-    fn holds(&self, row: &Row, _table: &Table) -> bool {
-        let Some(cell) = row.cell(self.column) else { return false };
-        let order = cell.as_ref().cmp(self.value.as_str());
-        match self.operator {
-            "==" => order.is_eq(),
-            "!=" => order.is_ne(),
-            "<" => order.is_lt(),
-            "<=" => order.is_le(),
-            ">" => order.is_gt(),
-            ">=" => order.is_ge(),
-            "=~" => like(cell, &self.value),
-            _ => !like(cell, &self.value),
-        }
-    }
-}
-
-/// SQL LIKE as SQLite does it: `%` any text, `_` any character, ASCII letters in any case. Linear in
-/// text times pattern at worst.
-fn like(text: &str, pattern: &str) -> bool {
-    let text: Vec<char> = text.chars().map(|c| c.to_ascii_lowercase()).collect();
-    let mut reachable = vec![false; text.len() + 1];
-    if let Some(first) = reachable.first_mut() {
-        *first = true;
-    }
-    for c in pattern.chars().map(|c| c.to_ascii_lowercase()) {
-        let mut next = vec![false; text.len() + 1];
-        let mut open = false;
-        for at in 0..=text.len() {
-            let here = reachable.get(at).copied().unwrap_or(false);
-            open |= here;
-            if c == '%' {
-                set(&mut next, at, open);
-            } else if here && text.get(at).is_some_and(|t| c == '_' || *t == c) {
-                set(&mut next, at + 1, true);
-            }
-        }
-        reachable = next;
-    }
-    reachable.last().copied().unwrap_or(false)
-}
-
-fn set(flags: &mut [bool], at: usize, value: bool) {
-    if let Some(flag) = flags.get_mut(at) {
-        *flag |= value;
+    /// NULL satisfies nothing.
+    fn holds(&self, row: &Row) -> bool {
+        row.cell(self.column).is_some_and(|cell| self.condition.holds(cell))
     }
 }
