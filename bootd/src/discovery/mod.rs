@@ -18,7 +18,7 @@ mod tables;
 mod text;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dawn_cluster::{Change, Edit, Model, Snapshot, col};
@@ -32,7 +32,7 @@ use dawn_discovery::{
 };
 use dawn_plan::destiny;
 use dawn_xcatd::dispatch::Dispatcher;
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::status_time;
@@ -45,6 +45,7 @@ pub use dawn_discovery::sequential::{Free, Options, Run, SITE_KEY};
 use follow_ups::{FollowUp, FollowUps};
 use inbox::{Inbox, Taken};
 pub use push::Word;
+use push::Words;
 use tables::Tables;
 
 /// Source ports that only root of a machine can send from: below this number.
@@ -90,8 +91,8 @@ pub struct Discovery {
     follow_ups: FollowUps,
     askers: Mutex<Askers>,
     started: Instant,
-    /// Where words are said from, as soon as the thread works.
-    speaker: OnceLock<Handle>,
+    /// Words for machines, which are said while the thread works.
+    words: Arc<Words>,
 }
 
 impl std::fmt::Debug for Discovery {
@@ -132,7 +133,7 @@ impl Discovery {
             follow_ups: FollowUps::default(),
             askers: Mutex::default(),
             started: Instant::now(),
-            speaker: OnceLock::new(),
+            words: Arc::default(),
         }
     }
 
@@ -149,11 +150,10 @@ impl Discovery {
             return false;
         }
         let is_kept = self.inbox.put(ip, datagram);
-        if let (true, Some(speaker)) = (is_kept, self.speaker.get()) {
+        if is_kept {
             // At once, or a machine that waits for its turn in a storm sends again and again.
-            push::tell(speaker, ip, Word::Processing);
-        }
-        if !is_kept {
+            self.words.put(ip, Word::Processing);
+        } else {
             tracing::warn!(peer = %ip, "too many machines wait for discovery; this one has to send again");
         }
         is_kept
@@ -170,7 +170,8 @@ impl Discovery {
             .thread_name("discovery")
             .build()?;
         self.state().tables.follow(self.model.subscribe());
-        self.speaker.get_or_init(|| runtime.handle().clone());
+        let words = Arc::clone(&self.words);
+        runtime.spawn(async move { words.say().await });
         while !stop.is_cancelled() {
             match self.inbox.take(TAKE_TIME) {
                 Some(taken) => self.look(&runtime, taken),
@@ -217,13 +218,12 @@ impl Discovery {
         }
     }
 
-    /// As many words as may be said at once; the others have their turn when those are said.
+    /// As many words as there is room for; the others have their turn when those are said.
     fn push_due(&self) {
-        let Some(speaker) = self.speaker.get() else { return };
         let now = self.model.snapshot();
         loop {
             let Some((node, address)) = self.askers().take(&now) else { return };
-            if !push::tell(speaker, address, Word::Restart) {
+            if !self.words.put(address, Word::Restart) {
                 return self.askers().put_back(node);
             }
             tracing::debug!(node, "a machine that waits is notified: what it is to do has changed");
@@ -259,7 +259,7 @@ impl Discovery {
                 Word::Processed
             }
         };
-        push::tell(runtime.handle(), from, word);
+        self.words.put(from, word);
     }
 
     /// When to look again at a packet that nothing is known for: as soon as switches may be read again, which

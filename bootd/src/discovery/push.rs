@@ -6,19 +6,22 @@
 use std::fs;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dawn_cluster::MacAddr;
 use dawn_wire::status::port;
 use tokio::io::AsyncWriteExt;
-use tokio::runtime::Handle;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio::time::timeout;
 
 /// Time to say a word.
 const TIME_MAX: Duration = Duration::from_secs(3);
-/// Words that are being said at once; further ones are left out.
+/// Words that are being said at once; further ones wait.
 const AT_ONCE_MAX: usize = 512;
+/// Words that wait; further ones are left out.
+const WAITING_MAX: usize = 512;
 
 /// What is sent to a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,27 +44,54 @@ impl Word {
     }
 }
 
-/// Says a word, besides everything else. False if too many are being said.
-pub(super) fn tell(runtime: &Handle, to: IpAddr, word: Word) -> bool {
-    static SPEAKING: AtomicUsize = AtomicUsize::new(0);
-    if SPEAKING.fetch_add(1, Ordering::Relaxed) >= AT_ONCE_MAX {
-        SPEAKING.fetch_sub(1, Ordering::Relaxed);
-        return false;
+/// Words on their way, each with its machine. What is put here waits until [`Words::say`] takes it.
+pub(super) struct Words {
+    ways_in: Sender<(IpAddr, Word)>,
+    waiting: AsyncMutex<Receiver<(IpAddr, Word)>>,
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        let (ways_in, waiting) = channel(WAITING_MAX);
+        Self { ways_in, waiting: AsyncMutex::new(waiting) }
     }
-    runtime.spawn(async move {
-        let said = timeout(TIME_MAX, async {
-            let mut stream = tokio::net::TcpStream::connect(SocketAddr::new(to, port::XCATD)).await?;
-            stream.write_all(word.line()).await?;
-            stream.shutdown().await
-        });
-        match said.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%to, ?word, %error, "the machine cannot be reached"),
-            Err(_) => tracing::debug!(%to, ?word, "a machine does not listen"),
+}
+
+impl Words {
+    /// A word for a machine. False if it is left out because too many wait.
+    pub(super) fn put(&self, to: IpAddr, word: Word) -> bool {
+        let has_room = self.ways_in.try_send((to, word)).is_ok();
+        if !has_room {
+            tracing::debug!(%to, ?word, "too many machines wait for a word");
         }
-        SPEAKING.fetch_sub(1, Ordering::Relaxed);
+        has_room
+    }
+
+    /// Says the words, at most [`AT_ONCE_MAX`] at once, as long as its runtime is there.
+    pub(super) async fn say(&self) {
+        let mut waiting = self.waiting.lock().await;
+        let speaking = Arc::new(Semaphore::new(AT_ONCE_MAX));
+        while let Some((to, word)) = waiting.recv().await {
+            let Ok(permit) = Arc::clone(&speaking).acquire_owned().await else { return };
+            tokio::spawn(async move {
+                say_one(to, word).await;
+                drop(permit);
+            });
+        }
+    }
+}
+
+async fn say_one(to: IpAddr, word: Word) {
+    let said = timeout(TIME_MAX, async {
+        let mut stream = tokio::net::TcpStream::connect(SocketAddr::new(to, port::XCATD)).await?;
+        stream.write_all(word.line()).await?;
+        stream.shutdown().await
     });
-    true
+    match said.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%to, ?word, %error, "the machine cannot be reached"),
+        Err(_) => tracing::debug!(%to, ?word, "a machine does not listen"),
+    }
 }
 
 /// The same for a command, which has no runtime. The thread ends within [`TIME_MAX`].
