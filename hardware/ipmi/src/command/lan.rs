@@ -177,6 +177,13 @@ pub async fn set_parameters(
         }
     }
     if locked {
+        if result.is_ok() {
+            // "Commit write": a BMC that can take values back does so unless it hears this; others refuse it.
+            match bmc.run(set(Parameter::SetInProgress, vec![2])).await {
+                Ok(()) | Err(CommandError::Completion(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
         // A BMC whose address was changed may not be reachable for this.
         let unlocked = bmc.run(set(Parameter::SetInProgress, vec![0])).await;
         return result.and(unlocked);

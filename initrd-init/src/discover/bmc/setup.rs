@@ -136,10 +136,14 @@ impl Steps<'_> {
     /// The lock is optional; it is released before the value is read back, because some take it then only.
     fn locked(&mut self, parameter: Parameter, value: &[u8]) -> Result<(), BmcError> {
         let lock = |on| message::set_lan(self.channel, Parameter::SetInProgress, &[on]);
-        let (take, release) = (lock(1), lock(0));
+        let (take, commit, release) = (lock(1), lock(2), lock(0));
         let is_locked = self.bmc.ask(&take).is_ok();
         let set = self.bmc.ask(&message::set_lan(self.channel, parameter, value)).map(drop);
         if is_locked {
+            // One that can take values back does so unless it hears this; others refuse it.
+            if set.is_ok() {
+                let _ = self.bmc.ask(&commit);
+            }
             let _ = self.bmc.ask(&release);
         }
         set
@@ -235,6 +239,9 @@ mod tests {
         forgets_passwords: bool,
         channels: Vec<u8>,
         locked: bool,
+        /// Takes back what is not committed.
+        rolls_back: bool,
+        before: BTreeMap<u8, Vec<u8>>,
         pauses: usize,
     }
 
@@ -260,6 +267,8 @@ mod tests {
                 forgets_passwords: false,
                 channels: vec![8, 2],
                 locked: false,
+                rolls_back: false,
+                before: BTreeMap::new(),
                 pauses: 0,
             }
         }
@@ -276,8 +285,13 @@ mod tests {
                 (0x0c, 0x02) => {
                     self.lan.get(&data[1]).map(|value| [&[0x11], &value[..]].concat()).ok_or(0x80)
                 }
+                (0x0c, 0x01) if data[1] == 0 && data[2] == 2 && !self.rolls_back => Err(0x80),
                 (0x0c, 0x01) if data[1] == 0 => {
+                    if data[2] == 0 && self.locked && self.rolls_back {
+                        self.lan = self.before.clone();
+                    }
                     self.locked = data[2] == 1;
+                    self.before = self.lan.clone();
                     Ok(Vec::new())
                 }
                 (0x0c, 0x01) if !self.lan.contains_key(&data[1]) => Err(0x80),
@@ -382,6 +396,14 @@ mod tests {
         // Again, without the VLAN: the slot is the same.
         set_up(&mut bmc, &BmcSetup { vlan: None, gateway: None, ..wanted() });
         assert_eq!(bmc.shown(), done.replace("20=[12, 128]", "20=[0, 0]"));
+        assert!(!bmc.locked);
+    }
+
+    #[test]
+    fn one_that_takes_back_what_is_not_committed() {
+        let mut bmc = Simulated { rolls_back: true, ..Simulated::new() };
+        assert!(set_up(&mut bmc, &wanted()).starts_with("LAN channel 2"));
+        assert_eq!(bmc.lan[&3], [10, 2, 0, 1]);
         assert!(!bmc.locked);
     }
 
