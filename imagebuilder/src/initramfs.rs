@@ -205,8 +205,8 @@ pub fn is_static(elf: &[u8]) -> bool {
     Elf::read(elf).and_then(|elf| elf.segments()).is_some_and(|kinds| !kinds.contains(&PT_INTERP))
 }
 
-/// The names of a busybox, as `busybox --list` prints them, from the executable itself: it has them sorted, each
-/// with a zero, the first of them `[` and `[[`. None if there is no such list, or not the shell in it.
+/// The names of a busybox, as `busybox --list` prints them, from the executable itself: it has them sorted,
+/// each with a zero, the first of them `[` and `[[`. None if there is no such list, or not the shell in it.
 fn applets(busybox: &[u8]) -> Vec<&str> {
     let start = busybox.windows(APPLETS_BEGIN.len()).position(|window| window == APPLETS_BEGIN);
     let Some(list) = start.and_then(|at| busybox.get(at + 1..)) else { return Vec::new() };

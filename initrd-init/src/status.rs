@@ -159,8 +159,8 @@ pub(crate) enum Destiny {
     Task(String),
 }
 
-/// Asks what this machine is to do; `done`: the step of its chain that is done. A server that closes without an
-/// answer does not know the address.
+/// Asks what this machine is to do; `done`: the step of its chain that is done. A server that closes without
+/// an answer does not know the address.
 pub(crate) fn destiny(server: Ipv4Addr, port: u16, done: Option<&str>) -> io::Result<Destiny> {
     let (stream, mut reader) = connect(server, port)?;
     let mut line = String::new();

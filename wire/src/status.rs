@@ -7,8 +7,8 @@ pub const STATUS: &str = "installstatus";
 pub const PROBLEM: &str = "problem";
 /// Asks what this node is to do: a word of Dawn's own `/init`.
 pub const ASK: &str = "destiny";
-/// Says that this is done, and asks what comes next. The step that is done may follow: a server that has moved
-/// on from it answers, and moves no further.
+/// Says that this is done, and asks what comes next. The step that is done may follow: a server that has
+/// moved on from it answers, and moves no further.
 pub const ASK_NEXT: &str = "nextdestiny";
 /// Asks for the node's post scripts: `mypostscript`, a line each, until [`SCRIPT_END`].
 pub const GET_SCRIPT: &str = "getpostscript";

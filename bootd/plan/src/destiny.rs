@@ -240,9 +240,9 @@ pub fn stays(state: &str) -> bool {
     }
 }
 
-/// The step that a node says it is done with is the one that the tables have: not one that an earlier question
-/// moved on from, whose answer was lost, and not one that an administrator replaced meanwhile. An empty text is
-/// any step.
+/// The step that a node says it is done with is the one that the tables have: not one that an earlier
+/// question moved on from, whose answer was lost, and not one that an administrator replaced meanwhile. An
+/// empty text is any step.
 pub fn is_present(snapshot: &Snapshot, node: &str, step: &str) -> bool {
     let state = snapshot.attr(node, col::chain::CURRSTATE).unwrap_or_default();
     let shown: String = ondiscover::shown(&state).chars().filter(|c| !c.is_control()).collect();

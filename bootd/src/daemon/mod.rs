@@ -255,8 +255,9 @@ impl Daemon {
         }
     }
 
-    /// What the discovery system of a node is to do. A node whose chain has not begun begins it. `done`: the step
-    /// that it is done with. No answer if that cannot be stored: a node that got its step again would do it again.
+    /// What the discovery system of a node is to do. A node whose chain has not begun begins it. `done`: the
+    /// step that it is done with. No answer if that cannot be stored: a node that got its step again would do
+    /// it again.
     fn destiny(&self, node: &str, done: Option<&str>) -> Option<String> {
         let discovery = self.boot.discovery();
         discovery.inspect(|discovery| discovery.asks(node));

@@ -37,8 +37,8 @@ pub(super) struct Askers {
 }
 
 impl Askers {
-    /// The nodes that wait by their status: a daemon that was started again goes on from there. Those that asked
-    /// already get what was written since.
+    /// The nodes that wait by their status: a daemon that was started again goes on from there. Those that
+    /// asked already get what was written since.
     pub(super) fn begin(&mut self, snapshot: &Snapshot) {
         self.look_at_all(snapshot);
         for node in snapshot.node_names() {

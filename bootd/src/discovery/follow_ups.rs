@@ -2,8 +2,9 @@
 //! and those of the step `ondiscover=…` when the node leaves it.
 //!
 //! Those of one node are run one after the other, those of [`AT_ONCE_MAX`] nodes side by side, on threads of
-//! their own, so neither discovery nor a node waits for them. Their caller has the name [`CALLER`]: nothing is run that no row of the policy allows to that name.
-//! A command that fails, or is refused, ends those of its node; the node's events say why.
+//! their own, so neither discovery nor a node waits for them. Their caller has the name [`CALLER`]: nothing
+//! is run that no row of the policy allows to that name. A command that fails, or is refused, ends those of
+//! its node; the node's events say why.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

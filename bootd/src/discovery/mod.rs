@@ -182,7 +182,8 @@ impl Discovery {
         Ok(())
     }
 
-    /// Runs commands that the tables name for nodes until `stop`. For a thread of its own, which starts others.
+    /// Runs commands that the tables name for nodes until `stop`. For a thread of its own, which starts
+    /// others.
     pub fn follow_up(&self, dispatcher: &dyn Dispatcher, stop: &CancellationToken) {
         let work = || {
             while !stop.is_cancelled() {

@@ -153,8 +153,8 @@ async fn walk(address: SocketAddr, credentials: Credentials) -> Result<SwitchTab
 }
 
 /// What has answered so far. A table that the agent refuses is empty. One that is not read to its end is no
-/// evidence at all, neither are the others then: a port with many MACs would look like a machine's, and numbers
-/// of bridge ports like those of interfaces.
+/// evidence at all, neither are the others then: a port with many MACs would look like a machine's, and
+/// numbers of bridge ports like those of interfaces.
 #[derive(Default)]
 struct Progress {
     /// The switch itself.

@@ -4,8 +4,8 @@
 //! stands among the events of the node, and the machine asks again after a pause, or as soon as the server
 //! pushes, because its administrator has changed the chain.
 //!
-//! What the server has not heard, because it is away, is said again soon ([`Unheard`]): a step that is done is
-//! not done twice.
+//! What the server has not heard, because it is away, is said again soon ([`Unheard`]): a step that is done
+//! is not done twice.
 
 use dawn_wire::text::without_control;
 use std::fs;

@@ -1,7 +1,7 @@
 //! What the server is to hear and has not heard, because it is away: a step that is done, and a failure.
 //!
-//! Both are said again with pauses that grow, and are kept over a new lease. The step is named, so that a server
-//! that heard it and whose answer was lost does not move the chain twice.
+//! Both are said again with pauses that grow, and are kept over a new lease. The step is named, so that a
+//! server that heard it and whose answer was lost does not move the chain twice.
 
 use std::io;
 use std::time::Duration;
@@ -43,8 +43,8 @@ impl Unheard {
         Ok(answer)
     }
 
-    /// The step is done: says so until the server has answered. `wait` waits, and ends early for a word of the
-    /// server. `None`: it is away for long.
+    /// The step is done: says so until the server has answered. `wait` waits, and ends early for a word of
+    /// the server. `None`: it is away for long.
     pub(super) fn move_on(
         &mut self,
         step: &str,
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(*server.heard.borrow(), ["runcmd=a", "nothing"]);
     }
 
-    /// A server that is away for hours hears of the step with the next question, after a new lease.
+    /// A server that is away for hours gets the step with the next question, after a new lease.
     #[test]
     fn a_step_that_is_done_is_kept() {
         let server = Server::back_after(86_400);

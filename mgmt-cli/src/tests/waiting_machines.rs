@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 /// How long the word may take here; the wait ends with it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A node waits in standby; `nodeset` and the chain of its group notify it, and what it was notified of is what
-/// it gets. What the node moves itself does not.
+/// A node waits in standby; `nodeset` and the chain of its group notify it, and what it was notified of is
+/// what it gets. What the node moves itself does not.
 #[test]
 fn a_machine_that_waits_is_notified() {
     alone_at("10.66.0.1");

@@ -1,8 +1,8 @@
 //! A service processor of a machine: OpenIPMI's `ipmi_sim`, which the machine reaches by its system interface
 //! and others by IPMI over LAN. It is as a board comes from its factory: a known user, and no address.
 //!
-//! It runs in the namespace of the cluster and ends with the [`Bmc`]. Whatever address it is given, it answers
-//! at [`ADDRESS`].
+//! It runs in the namespace of the cluster and ends with the [`Bmc`]. Whatever address it is given, it
+//! answers at [`ADDRESS`].
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -24,8 +24,8 @@ pub const FACTORY_PASSWORD: &str = "ADMINPW";
 /// The only cipher suite of `ipmi_sim` that is of use.
 const SUITE: &str = "3";
 
-/// What `ipmi_sim` calls to get and set what is the board's: power, and the address of the LAN. It is given the
-/// name of the device, `get` or `set`, and names or names and values.
+/// What `ipmi_sim` calls to get and set what is the board's: power, and the address of the LAN. It is given
+/// the name of the device, `get` or `set`, and names or names and values.
 const BOARD: &str = r#"#!/bin/sh
 cd "$(dirname "$0")" || exit 1
 verb=$2

@@ -14,8 +14,9 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// The password that the tables have for it.
 const PASSWORD: &str = "dawnpw16";
 
-/// `runcmd=bmcsetup,standby`: the service processor gets the address and the user of the tables, the user of the
-/// factory is disabled, and our own `rpower` speaks to it. The machine then waits, and `nodeset` notifies it.
+/// `runcmd=bmcsetup,standby`: the service processor gets the address and the user of the tables, the user of
+/// the factory is disabled, and our own `rpower` speaks to it. The machine then waits, and `nodeset` notifies
+/// it.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]
 fn bmcsetup_to_rpower() -> Result<()> {
