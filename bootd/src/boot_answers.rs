@@ -2,12 +2,15 @@
 
 use crate::answers;
 use crate::appliance::Appliance;
-use crate::boot_services::{BootServices, Destiny, Lease, RenderedFile, Unready};
+use crate::boot_services::{BootServices, Destiny, Lease, RenderedFile};
 use crate::dhcp::Answers;
 use crate::discovery::Discovery;
 use crate::first_stage::{self, Missing};
 use crate::image_index::ImageIndex;
-use dawn_cluster::{Guid, Resolved, Snapshot, Source, col, excerpt, parse_mac_column, parse_mac_column_as};
+use crate::unready::{Advice, Unready};
+use dawn_cluster::{
+    Advised, Guid, Resolved, Snapshot, Source, col, excerpt, parse_mac_column, parse_mac_column_as,
+};
 use dawn_dhcp::lease::State;
 use dawn_events::{Event, WaveReport};
 use dawn_hardware::console::Hub;
@@ -25,7 +28,7 @@ use std::path::{Path, PathBuf};
 /// A text that is not an address is not the same as none: the row that it comes from is to be changed.
 fn check_mac(snapshot: &Snapshot, node: &str) -> Result<(), Unready> {
     let Some(Resolved { value: text, source, .. }) = snapshot.attr_with_source(node, col::mac::MAC) else {
-        return Err("No MAC address available for this node".to_owned().into());
+        return Err(Unready::NoMac);
     };
     if !parse_mac_column(&text).is_empty() || !parse_mac_column_as::<Guid>(&text).is_empty() {
         return Ok(());
@@ -34,21 +37,14 @@ fn check_mac(snapshot: &Snapshot, node: &str) -> Result<(), Unready> {
         Source::Group(group) => format!("the group {group}"),
         _ => node.to_owned(),
     };
-    Err(Unready {
-        text: format!(
-            "mac.mac is '{}', which is not a MAC address; it comes from the row of {row}",
-            excerpt(&text)
-        ),
-        cause: format!("mac {row}"),
-    })
+    Err(Unready::BadMac { text: excerpt(&text).to_string(), row })
 }
 
 impl BootServices for Appliance {
     fn check_plan(&self, snapshot: &Snapshot, node: &str) -> Result<(), Unready> {
         check_mac(snapshot, node)?;
         if plan::node_ip(snapshot, node).is_none() {
-            let cause = "No IP address for this node.".to_owned();
-            return Err(Unready { text: format!("{cause} Set one with: chdef {node} ip=<address>"), cause });
+            return Err(Unready::NoAddress);
         }
         match self.plan(snapshot, node) {
             Ok(Plan { action: Action::Kernel(boot), state, .. }) => match &boot.system {
@@ -62,7 +58,7 @@ impl BootServices for Appliance {
             Ok(Plan { action: Action::Installer(file), .. }) => check_installer(snapshot, node, &file),
             // The administrator asked for a state without boot files.
             Ok(_) | Err(PlanError::NoState { .. }) => Ok(()),
-            Err(error) => Err(error.to_string().into()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -128,7 +124,7 @@ impl BootServices for Appliance {
         self.bus.waves(now_ms, sees)
     }
 
-    fn advice(&self, snapshot: &Snapshot, node: &str) -> Option<String> {
+    fn advice(&self, snapshot: &Snapshot, node: &str) -> Option<Advice> {
         let Ok(Plan { action: Action::Kernel(boot), .. }) = self.plan(snapshot, node) else {
             return None;
         };
@@ -138,18 +134,13 @@ impl BootServices for Appliance {
         let look = |dir: &Path| (genimage::is_of_another_build(dir), packimage::is_stale(dir));
         let (is_of_another_build, is_stale) = match within(&dir, look) {
             Ok(found) => found,
-            Err(late) => return Some(format!("{}: {late}", dir.display())),
+            Err(late) => return Some(Advice::Disk { path: dir, late }),
         };
         if is_of_another_build {
-            return Some(format!(
-                "the initramfs images of {image} were made by another build of Dawn. \
-                 Renew them with: genimage --onlyinitrd {image}"
-            ));
+            return Some(Advice::OtherBuild(image.to_owned()));
         }
         let is_packed = matches!(BootState::of(snapshot, node), Some(BootState::Netboot(_)));
-        (is_packed && is_stale).then(|| {
-            format!("the packed root of {image} is older than its tree or its kernel. Renew it with: packimage {image}")
-        })
+        (is_packed && is_stale).then(|| Advice::OldArchive(image.to_owned()))
     }
 
     fn reported(&self, snapshot: &Snapshot, node: &str, report: &NodeReport) {
@@ -158,7 +149,7 @@ impl BootServices for Appliance {
                 words.iter().for_each(|word| self.watcher.status(node, word));
                 let starts = words.iter().any(|word| word == "netbooting");
                 let advice = starts.then(|| self.advice(snapshot, node)).flatten();
-                advice.iter().for_each(|text| self.watcher.trouble(node, text));
+                advice.iter().for_each(|advice| self.watcher.trouble(node, &advice.in_one_line()));
             }
             NodeReport::Script(result) => self.watcher.post_script(node, result),
             NodeReport::Trouble(text) => self.watcher.trouble(node, &format!("node: {text}")),
@@ -230,32 +221,22 @@ fn check_files(
     let built = [(image::KERNEL, format!("genimage {name}")), (*initrd, format!("genimage {name}")), root];
     let found = missing(&dir, built.map(|(file, command)| (dir.join(file), command)));
     match found.map_err(|late| unavailable(&dir, late))? {
-        Some((file, command)) => {
-            let file = file.display();
-            Err(format!("The image {name} is not built: {file} is missing. Run: {command}").into())
-        }
+        Some((file, command)) => Err(Unready::NotBuilt { image: name.to_string(), file, command }),
         None => Ok(()),
     }
 }
 
 /// The installer's kernel must be on the copied medium.
 fn check_media(snapshot: &Snapshot, image: &str) -> Result<(), Unready> {
-    let image = snapshot
-        .osimage(image)
-        .ok_or_else(|| format!("Cannot find the OS image {image} in the osimage table."))?;
-    let pairs = plan::install::boot_files(snapshot, &image).map_err(|error| error.to_string())?;
+    let image = snapshot.osimage(image).ok_or_else(|| PlanError::NoImage { image: image.to_owned() })?;
+    let pairs = plan::install::boot_files(snapshot, &image)?;
     let Some(first) = pairs.first().map(|pair| pair.kernel.clone()) else { return Ok(()) };
-    let names: Vec<String> = pairs.iter().map(|pair| pair.kernel.display().to_string()).collect();
+    let kernels = pairs.iter().map(|pair| pair.kernel.clone()).collect();
     let look = move || pairs.iter().any(|pair| pair.kernel.is_file() && pair.initrd.is_file());
     let found = DiskPool::default().call(&first, WAIT_TIME_MAX, look);
     match found.map_err(|late| unavailable(&first, late))? {
         true => Ok(()),
-        false => Err(format!(
-            "Install image not found: there is no kernel with its initramfs at {}. Copy the medium there, or set pkgdir of the image {}",
-            names.join(" or "),
-            image.name
-        )
-        .into()),
+        false => Err(Unready::NoInstaller { image: image.name.to_string(), kernels }),
     }
 }
 
@@ -269,15 +250,14 @@ fn missing<const N: usize>(
 }
 
 fn unavailable(path: &Path, late: Late) -> Unready {
-    format!("{}: {late}", path.display()).into()
+    Unready::Disk { path: path.to_owned(), late }
 }
 
 /// A switch fetches one file, and HTTP must serve it.
 fn check_installer(snapshot: &Snapshot, node: &str, file: &str) -> Result<(), Unready> {
     let kind = snapshot.attr(node, col::switches::SWITCHTYPE);
     if kind.as_deref() != Some("onie") {
-        let text = format!("nodeset command is not processed for {node}, only supports switchtype=onie");
-        return Err(text.into());
+        return Err(Unready::NotOnie(node.to_owned()));
     }
     let public = plan::public_path(snapshot, file);
     let served = ["/install/", "/tftpboot/"].iter().any(|root| public.starts_with(root));
@@ -289,10 +269,7 @@ fn check_installer(snapshot: &Snapshot, node: &str, file: &str) -> Result<(), Un
             .map_err(|late| unavailable(Path::new(file), late))?;
     match there {
         true => Ok(()),
-        false => Err(format!(
-            "The image '{file}' is invalid: linuximage.pkgdir must be one file below the install or TFTP directory"
-        )
-        .into()),
+        false => Err(Unready::NotOneFile(file.to_owned())),
     }
 }
 
@@ -333,12 +310,12 @@ mod tests {
         ]);
         let unready = |node: &str| super::check_mac(&snapshot, node).expect_err("a bad MAC");
         assert_eq!(
-            unready("n1").text,
+            unready("n1").to_string(),
             "mac.mac is '52:54:01:00:0:1', which is not a MAC address; it comes from the row of the group compute"
         );
-        assert_eq!(unready("n1").cause, unready("n2").cause);
-        assert_ne!(unready("n1").cause, unready("n3").cause);
-        assert_eq!(unready("n4").text, "No MAC address available for this node");
+        assert_eq!(unready("n1"), unready("n2"));
+        assert_ne!(unready("n1"), unready("n3"));
+        assert_eq!(unready("n4"), super::Unready::NoMac);
     }
 
     #[test]
@@ -356,9 +333,12 @@ mod tests {
         };
         assert_eq!(check("onie", &format!("{root}/onie.bin")), Ok(()));
         for file in [root, &format!("{root}/none"), "/etc/hostname"] {
-            assert!(check("onie", file).unwrap_err().text.contains("is invalid"), "{file}");
+            assert!(
+                check("onie", file).unwrap_err() == super::Unready::NotOneFile(file.to_owned()),
+                "{file}"
+            );
         }
         let other = check("cisco", &format!("{root}/onie.bin")).unwrap_err();
-        assert_eq!(other.text, "nodeset command is not processed for sw1, only supports switchtype=onie");
+        assert_eq!(other, super::Unready::NotOnie("sw1".to_owned()));
     }
 }

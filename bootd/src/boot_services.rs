@@ -3,6 +3,7 @@
 use crate::dhcp::Answers;
 use crate::discovery::Discovery;
 use crate::first_stage::Missing;
+use crate::unready::{Advice, Unready};
 use dawn_cluster::Snapshot;
 use dawn_events::{Event, WaveReport};
 use dawn_hardware::console::Hub;
@@ -28,21 +29,6 @@ pub struct Destiny {
     /// Server of the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub imgserver: Option<String>,
-}
-
-/// Why a node would not boot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unready {
-    /// The reason, for the node.
-    pub text: String,
-    /// The same for all nodes that have the trouble from one place, a group's row for instance.
-    pub cause: String,
-}
-
-impl From<String> for Unready {
-    fn from(text: String) -> Self {
-        Self { cause: text.clone(), text }
-    }
 }
 
 /// A file of the answers that a node's installer would get, with the secrets masked.
@@ -75,8 +61,10 @@ pub struct RenderedValue {
 
 /// What the daemon's boot services offer to commands. All calls answer from memory.
 pub trait BootServices: Send + Sync + 'static {
-    /// Whether this node would boot with this snapshot: the reason if not, in xCAT's words
-    /// (`No MAC address available for this node` …).
+    /// Whether this node would boot with this snapshot.
+    ///
+    /// # Errors
+    /// What is missing.
     fn check_plan(&self, snapshot: &Snapshot, node: &str) -> Result<(), Unready>;
     /// What a node boots.
     ///
@@ -106,7 +94,7 @@ pub trait BootServices: Send + Sync + 'static {
     /// Nodes that run from the tree at `root` by NFS.
     fn tree_users(&self, root: &Path) -> Vec<String>;
     /// What should be done about the image of a node before it boots, although it would boot.
-    fn advice(&self, snapshot: &Snapshot, node: &str) -> Option<String>;
+    fn advice(&self, snapshot: &Snapshot, node: &str) -> Option<Advice>;
     /// A node has said something on the status port; the tables are written already.
     fn reported(&self, snapshot: &Snapshot, node: &str, report: &NodeReport);
     /// An interface of this machine has the address.

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use dawn_cluster::{Model, StoreAddress};
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// The file that names the database; mode 0600, because it holds a password.
@@ -30,19 +31,57 @@ pub fn open(data: &Path, xcatcfg: Option<&str>) -> Result<Model> {
     Ok(Model::open_at(&address)?)
 }
 
-/// What `lsxcatd -d` says: never the password.
-pub fn lines(address: &StoreAddress) -> Vec<String> {
-    let engine = format!("dbengine={}", address.engine());
-    let Some(server) = address.server() else { return vec![engine] };
-    let place = address.cfgloc_line();
-    let place: Vec<&str> = place.split('|').take(2).collect();
-    vec![
-        format!("cfgloc={}", place.join("|")),
-        engine,
-        format!("dbname={}", server.dbname),
-        format!("dbhost={}", server.host_names()),
-        format!("dbadmin={}", server.user),
-    ]
+/// Where the database is, as `lsxcatd -d` names it: never the password.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Place {
+    /// The words of the file `cfgloc` without the password, for a server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cfgloc: Option<String>,
+    /// `SQLite`, `Pg` or `mysql`.
+    #[serde(rename = "dbengine")]
+    pub engine: String,
+    /// Name of the database on its server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dbname: Option<String>,
+    /// The server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dbhost: Option<String>,
+    /// The user of the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dbadmin: Option<String>,
+}
+
+impl Place {
+    /// What an address says.
+    #[must_use]
+    pub fn of(address: &StoreAddress) -> Self {
+        let engine = address.engine().to_owned();
+        let Some(server) = address.server() else { return Self { engine, ..Self::default() } };
+        let line = address.cfgloc_line();
+        Self {
+            cfgloc: Some(line.split('|').take(2).collect::<Vec<_>>().join("|")),
+            engine,
+            dbname: Some(server.dbname.clone()),
+            dbhost: Some(server.host_names()),
+            dbadmin: Some(server.user.clone()),
+        }
+    }
+
+    /// A line `key=value` for each.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let Self { cfgloc, engine, dbname, dbhost, dbadmin } = self;
+        let [cfgloc, dbname, dbhost, dbadmin] = [cfgloc, dbname, dbhost, dbadmin].map(Option::as_deref);
+        let all = [
+            ("cfgloc", cfgloc),
+            ("dbengine", Some(engine.as_str())),
+            ("dbname", dbname),
+            ("dbhost", dbhost),
+            ("dbadmin", dbadmin),
+        ];
+        all.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?))).collect()
+    }
 }
 
 #[cfg(test)]
@@ -53,7 +92,7 @@ mod tests {
     fn choice() {
         let directory = tempfile::tempdir().expect("a directory");
         let show = |xcatcfg: Option<&str>| match address(directory.path(), xcatcfg) {
-            Ok(address) => lines(&address).join(" "),
+            Ok(address) => Place::of(&address).lines().join(" "),
             Err(error) => format!("{error:#}"),
         };
         assert_eq!(show(None), "dbengine=SQLite");

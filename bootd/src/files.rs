@@ -10,7 +10,7 @@ use crate::image_index::ImageIndex;
 use crate::loaders::{GRUB_OF_IMAGES, SIGNED_LOADERS_FROM};
 use crate::localdisk;
 use crate::stores::StorePlaces;
-use dawn_cluster::{Model, Snapshot};
+use dawn_cluster::{Advised, Model, Snapshot};
 use dawn_http::fat::FatImage;
 use dawn_plan::CurrentAddresses;
 use dawn_plan::view;
@@ -297,7 +297,7 @@ impl Files {
                 list.local_disk = localdisk::of_node(&snapshot, node);
                 Answer::Bytes(Rendered::text(list.to_string()))
             }
-            Err(error) => Answer::Refused(error.to_string()),
+            Err(error) => Answer::Refused(error.in_one_line()),
         }
     }
 

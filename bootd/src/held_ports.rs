@@ -38,9 +38,9 @@ impl fmt::Display for Wanted {
 /// State column of a TCP listener (include/net/tcp_states.h of the kernel).
 const LISTEN: &str = "0A";
 
-/// One sentence for each port that another process holds: `TCP port 3001 is held by dawn (process 77)`.
-pub fn sentences(ports: &[Wanted]) -> Vec<String> {
-    held(ports).iter().filter(|held| !held.holders.is_empty()).map(ToString::to_string).collect()
+/// The ports that another process holds, where it can be seen: `TCP port 3001 is held by dawn (process 77)`.
+pub fn held_by_others(ports: &[Wanted]) -> Vec<Held> {
+    held(ports).into_iter().filter(|held| !held.holders.is_empty()).collect()
 }
 
 /// A port that is in use.
@@ -140,6 +140,6 @@ mod tests {
         assert_eq!(inodes(Wanted(Transport::Tcp, tcp)).len(), 1, "{tcp}");
         assert_eq!(inodes(Wanted(Transport::Udp, udp)).len(), 1, "{udp}");
         // What this process holds is no news to it.
-        assert!(sentences(&[Wanted(Transport::Udp, udp)]).is_empty());
+        assert!(held_by_others(&[Wanted(Transport::Udp, udp)]).is_empty());
     }
 }

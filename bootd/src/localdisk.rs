@@ -25,7 +25,7 @@ pub fn of_node(snapshot: &Snapshot, node: &str) -> LocalDisk {
 
 /// Why the layout of a node's image cannot be carried out; nothing where there is none.
 #[must_use]
-pub fn problem(snapshot: &Snapshot, node: &str) -> Option<String> {
+pub fn problem(snapshot: &Snapshot, node: &str) -> Option<LayoutError> {
     let cell = localdisk::cell_of(snapshot, node)?;
     localdisk::problem(snapshot, node, read(&cell))
 }

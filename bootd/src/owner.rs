@@ -6,6 +6,7 @@
 //! itself, is locked as it is.
 
 use anyhow::{Context, Result};
+use dawn_cluster::Advised;
 use dawn_wire::text::without_control;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -41,10 +42,7 @@ impl Drop for Owner {
 #[derive(Debug, thiserror::Error)]
 pub enum OwnerError {
     /// Another process has it.
-    #[error(
-        "the data directory {data} is in use by {holder}\n\
-         Hint: stop that one first (`systemctl stop dawn`, or kill its process), or give this one another data directory"
-    )]
+    #[error("the data directory {data} is in use by {holder}")]
     Held {
         /// The directory.
         data: PathBuf,
@@ -59,6 +57,14 @@ pub enum OwnerError {
         /// Why not.
         source: std::io::Error,
     },
+}
+
+impl Advised for OwnerError {
+    fn hint(&self) -> Option<String> {
+        let stop = "stop that one first (`systemctl stop dawn`, or kill its process), or give this one another \
+                    data directory";
+        matches!(self, Self::Held { .. }).then(|| stop.to_owned())
+    }
 }
 
 impl OwnerError {
@@ -142,7 +148,7 @@ mod tests {
         let text = error.to_string();
         let process = format!("dawn serve, process {}, since 2", std::process::id());
         assert!(
-            text.contains(&process) && text.contains("Hint:") && text.contains("systemctl stop"),
+            text.contains(&process) && error.hint().is_some_and(|hint| hint.contains("systemctl stop")),
             "{text}"
         );
         assert!(take_for_init(data).expect("beside a daemon").is_none());

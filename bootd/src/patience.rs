@@ -7,7 +7,9 @@
 
 use crate::clock::local_time;
 use crate::output::Out;
-use dawn_cluster::{Away, Snapshot};
+use dawn_cluster::{Advised, Away, Snapshot};
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,11 +20,40 @@ const QUIET_MAX: Duration = Duration::from_secs(3);
 /// Commands that may wait at once: half of those that may run at once.
 const WAITING_MAX: usize = dawn_xcatd::limits::COMMANDS_DEFAULT / 2;
 
-/// Since when the database is away, why, and what is served meanwhile.
-pub fn state(away: &Away, snapshot: &Snapshot) -> String {
-    let (seconds, reason, change) = (away.since.elapsed().as_secs(), &away.error, snapshot.seq());
-    let of = away.saved_at_ms.map(|at| format!(", stored {}", local_time(at))).unwrap_or_default();
-    format!("the database is away for {seconds} s ({reason}); change {change}{of} is served")
+/// A database that is away: since when, why, and what is served meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwayState {
+    /// For how long (s).
+    pub seconds: u64,
+    /// Why.
+    pub reason: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The change that is served.
+    pub change: u64,
+    /// When it was stored on this machine, if it comes from there; local time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<String>,
+}
+
+impl fmt::Display for AwayState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seconds, reason, change, .. } = self;
+        let of = self.stored.as_ref().map(|at| format!(", stored {at}")).unwrap_or_default();
+        write!(f, "the database is away for {seconds} s ({reason}); change {change}{of} is served")
+    }
+}
+
+/// The state of a database that is away.
+pub fn state(away: &Away, snapshot: &Snapshot) -> AwayState {
+    AwayState {
+        seconds: away.since.elapsed().as_secs(),
+        reason: away.error.to_string(),
+        hint: away.error.hint(),
+        change: snapshot.seq(),
+        stored: away.saved_at_ms.map(local_time),
+    }
 }
 
 /// The commands of a daemon that wait.

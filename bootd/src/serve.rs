@@ -6,6 +6,8 @@ use crate::budget::{self, MEMORY_MIN};
 use crate::clock;
 use crate::command::Registry;
 use crate::daemon::{self, Daemon};
+use crate::failures::as_command_error;
+use crate::output::{CommandError, ErrorKind};
 use crate::owner::{DAEMON, Owner};
 use crate::saved_tables;
 use crate::services::{self, CommandPort};
@@ -150,7 +152,7 @@ pub fn run(args: &Args, given: &Given, registry: Registry) -> i32 {
     match result {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("Error: {error:#}");
+            eprintln!("Error: {}", as_command_error(ErrorKind::Unavailable, error));
             1
         }
     }
@@ -160,14 +162,15 @@ async fn serve(args: &Args, given: &Given, registry: Registry) -> Result<()> {
     let notify = given.notify_socket.as_deref();
     check_interfaces(&args.interface)?;
     let data = given.directory.join(&args.data);
-    let data = data.canonicalize().with_context(|| {
-        format!("no data directory {}; make it with: dawn init --data {0}", data.display())
+    let make = format!("make it: dawn init --data {}", data.display());
+    let data = data.canonicalize().map_err(|error| {
+        let text = format!("no data directory {}", data.display());
+        CommandError::not_found(text).cause(error).hint(make.as_str())
     })?;
-    anyhow::ensure!(
-        Authority::new(&data).server_cred().exists(),
-        "{} is not a data directory of Dawn yet; make it one with: dawn init --data {0}",
-        data.display()
-    );
+    if !Authority::new(&data).server_cred().exists() {
+        let text = format!("{} is not a data directory of Dawn yet", data.display());
+        return Err(CommandError::not_found(text).hint(make).into());
+    }
     let _owner = Owner::take(&data, DAEMON)?;
     let address = crate::database::address(&data, given.database.as_deref())?;
     // Signals are caught before anything listens: a stop during the start must not be lost.
@@ -253,11 +256,14 @@ async fn open_patiently(data: &Path, address: &StoreAddress) -> Result<Model> {
 /// A start that fails says what is to be done where there is no database.
 fn described(opened: Result<Model, ModelError>, data: &Path) -> Result<Model> {
     match opened {
-        Err(error @ ModelError::Store(StoreError::Missing { .. })) => anyhow::bail!(
-            "{error}\nNothing is served: without its tables this machine would not know any node.\n\
-             Hint: put the database back from a backup, or begin with an empty one: dawn init --data {}",
-            data.display()
-        ),
+        Err(error @ ModelError::Store(StoreError::Missing { .. })) => {
+            let text = "Nothing is served: without its tables this machine would not know any node.";
+            let hint = format!(
+                "put the database back from a backup, or begin with an empty one: dawn init --data {}",
+                data.display()
+            );
+            Err(CommandError::not_found(format!("{error}\n{text}")).hint(hint).into())
+        }
         opened => Ok(opened?),
     }
 }
@@ -286,10 +292,10 @@ fn check_interfaces(names: &[String]) -> Result<()> {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     match names.iter().find(|name| !known.contains(name)) {
-        Some(name) => anyhow::bail!(
-            "there is no network interface '{name}'\nHint: this machine has {}",
-            known.join(", ")
-        ),
+        Some(name) => {
+            let text = format!("there is no network interface '{name}'");
+            Err(CommandError::not_found(text).hint(format!("this machine has {}", known.join(", "))).into())
+        }
         None => Ok(()),
     }
 }
@@ -345,7 +351,7 @@ fn command_port(
         host: host_name(),
         commands_log: Some(data.join("log").join("commands.log")),
         hosts_file: HOSTS_FILE.to_owned(),
-        database: crate::database::lines(address),
+        database: crate::database::Place::of(address),
         data: Some(data.clone()),
     };
     let (model, boot) = (Arc::clone(&appliance.model), Arc::clone(appliance));

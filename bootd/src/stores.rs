@@ -6,28 +6,51 @@
 use dawn_cluster::Snapshot;
 use dawn_plan::local_path;
 use dawn_roots::live::{WORKSHOP, is_here};
-use dawn_serving::DiskPool;
 use dawn_serving::disks::within;
+use dawn_serving::{DiskPool, Late};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+/// What is wrong with a store on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreProblem {
+    /// There is no such directory.
+    #[error("statelite.statemnt: {} of {node} does not exist on this machine; mount or make it", .path.display())]
+    Absent {
+        /// The directory.
+        path: PathBuf,
+        /// Whose store it is.
+        node: String,
+    },
+    /// The disk does not answer.
+    #[error("statelite.statemnt: {} of {node} cannot be looked at: {late}", .path.display())]
+    Away {
+        /// The directory.
+        path: PathBuf,
+        /// Whose store it is.
+        node: String,
+        /// How it failed.
+        late: Late,
+    },
+}
+
 /// What is wrong with the store of a node, if it is on this machine.
 #[must_use]
-pub fn problem(snapshot: &Snapshot, node: &str) -> Option<String> {
+pub fn problem(snapshot: &Snapshot, node: &str) -> Option<StoreProblem> {
     let store = dawn_statelite::store(snapshot, node)?.ok()?;
     let addresses = crate::address::of_this_machine().ok()?;
     if !is_here(snapshot, &addresses, &store.server) {
         return None;
     }
     let path = local_path(snapshot, &store.path);
-    let problem = match within(&path, Path::is_dir) {
-        Ok(true) => return None,
-        Ok(false) => "does not exist on this machine; mount or make it".to_owned(),
-        Err(late) => format!("cannot be looked at: {late}"),
-    };
-    Some(format!("statelite.statemnt: {} of {node} {problem}", path.display()))
+    let node = node.to_owned();
+    match within(&path, Path::is_dir) {
+        Ok(true) => None,
+        Ok(false) => Some(StoreProblem::Absent { path, node }),
+        Err(late) => Some(StoreProblem::Away { path, node, late }),
+    }
 }
 
 /// The places of all stores, computed once for each state of the tables.

@@ -7,8 +7,10 @@
 use crate::appliance::Appliance;
 use crate::budget::{Budget, TableCallers};
 use crate::followers;
-use crate::held_ports::{self, PORT_RETRY_PAUSE, PORTS_TIME_MAX};
+use crate::held_ports::{self, Held, PORT_RETRY_PAUSE, PORTS_TIME_MAX};
 use crate::services::{self, CommandPort, Failure, Here, Service, Stop, Task};
+use dawn_cluster::Advised;
+use dawn_roots::extra_exports::ExtraError;
 use dawn_serving::shares::Callers;
 use std::error::Error;
 use std::fmt;
@@ -23,30 +25,35 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A service could not start.
 #[derive(Debug, thiserror::Error)]
-#[error("{service} cannot start: {reason}{}", self.hint())]
+#[error("{service} cannot start: {reason}")]
 pub struct StartError {
     /// Which one.
     pub service: &'static str,
-    reason: String,
-    in_use: bool,
-    /// Who has the ports, as far as it is known.
-    holders: Vec<String>,
+    reason: Failure,
+    /// Its ports that other processes have, as far as it is known.
+    held: Vec<Held>,
 }
 
 impl StartError {
-    fn new(service: &'static str, error: &Failure) -> Self {
-        Self { service, reason: error.to_string(), in_use: is_in_use(&**error), holders: Vec::new() }
+    fn new(service: &'static str, reason: Failure) -> Self {
+        Self { service, reason, held: Vec::new() }
     }
 
-    fn hint(&self) -> String {
-        if !self.in_use {
-            return String::new();
+    fn is_in_use(&self) -> bool {
+        is_in_use(&*self.reason)
+    }
+}
+
+impl Advised for StartError {
+    fn hint(&self) -> Option<String> {
+        if !self.is_in_use() {
+            return self.reason.downcast_ref::<ExtraError>().and_then(Advised::hint);
         }
-        let holders = match self.holders.as_slice() {
+        let holders = match self.held.as_slice() {
             [] => "another program has the port (`ss -lntup` shows which)".to_owned(),
-            known => known.join(", "),
+            held => held.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         };
-        format!("\nHint: {holders}; stop it, choose another port, or leave the service out with --services")
+        Some(format!("{holders}; stop it, choose another port, or leave the service out with --services"))
     }
 }
 
@@ -130,16 +137,16 @@ async fn listening(
         let attempt = stop.child_token();
         let error = match service.start(here, attempt.clone()).await {
             Ok(tasks) => return Ok(tasks),
-            Err(error) => StartError::new(service.name(), &error),
+            Err(error) => StartError::new(service.name(), error),
         };
         // Parts that the attempt has already started are stopped with it.
         attempt.cancel();
-        if !error.in_use {
+        if !error.is_in_use() {
             return Err(error);
         }
         if Instant::now() >= patience_ends {
-            let holders = held_ports::sentences(&service.ports(here.settings()));
-            return Err(StartError { holders, ..error });
+            let held = held_ports::held_by_others(&service.ports(here.settings()));
+            return Err(StartError { held, ..error });
         }
         if !std::mem::replace(&mut waiting, true) {
             tracing::info!(service = service.name(), "waiting for a port that is in use");
@@ -162,9 +169,10 @@ mod tests {
             error: cause(),
         };
         for error in [Failure::from(cause()), inside.into(), http.into()] {
-            assert!(StartError::new("x", &error).to_string().contains("\nHint: another program"), "{error}");
+            let hint = StartError::new("x", error).hint();
+            assert!(hint.as_ref().is_some_and(|hint| hint.starts_with("another program")), "{hint:?}");
         }
-        let other = Failure::from(io::Error::other("os error 98"));
-        assert_eq!(StartError::new("x", &other).to_string(), "x cannot start: os error 98");
+        let other = StartError::new("x", io::Error::other("os error 98").into());
+        assert_eq!((other.to_string().as_str(), other.hint()), ("x cannot start: os error 98", None));
     }
 }

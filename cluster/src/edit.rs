@@ -13,7 +13,7 @@ pub const CELL_BYTES_MAX: usize = 1 << 20;
 pub const EDITS_MAX: usize = 2_000_000;
 
 /// Why a change is refused. Nothing of it has been done.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum EditError {
     /// No such table.
     #[error("No such table: {0}")]

@@ -74,6 +74,7 @@
 
 #![forbid(unsafe_code)]
 mod address_index;
+mod advised;
 mod away;
 mod cfgloc;
 mod change;
@@ -129,6 +130,7 @@ pub mod template;
 mod used;
 pub mod utf8;
 
+pub use advised::Advised;
 pub use away::Away;
 pub use cfgloc::{CfglocError, DatabaseHost, ServerAddress, StoreAddress};
 pub use change::{Change, LOG_ROWS_MAX, empty_key};
@@ -157,7 +159,7 @@ pub use names::{
     parse_mac_column, parse_mac_column_as,
 };
 pub use nearest::nearest_of;
-pub use netboot::Netboot;
+pub use netboot::{Netboot, NotServed};
 pub use noderange::{Expanded, Noderange, NoderangeError, ReadFile, node_item_col};
 pub use objects::{
     Assign, LookupValue, NIC_COLUMNS, Object, ObjectAttr, ObjectError, ObjectPlan, ObjectType, ObjectValue,

@@ -8,6 +8,7 @@
 //! one commits for all, then all are acknowledged. A disk that takes 10 ms for a sync thus carries thousands
 //! of changes a second, and still nothing is acknowledged that is not durable.
 
+use crate::advised::Advised;
 use crate::away::{Away, Presence};
 use crate::cfgloc::{CfglocError, StoreAddress};
 use crate::change::{Change, plan};
@@ -78,17 +79,13 @@ pub enum ModelError {
     #[error("there is no change {0} in the log")]
     NoSuchChange(u64),
     /// The log's record of it is damaged.
-    #[error(
-        "the record of change {0} is damaged in the database, so that it cannot be undone; `dawn log` has the changes before it"
-    )]
+    #[error("the record of change {0} is damaged in the database, so that it cannot be undone")]
     DamagedChange(u64),
     /// The log is empty.
     #[error("there is no change to undo")]
     NothingToUndo,
     /// The move of the tables into this database is not taken back: it would take everything since with it.
-    #[error(
-        "change {0} moved the tables into this database; that is not undone (`pgsqlsetup --back` goes back to SQLite)"
-    )]
+    #[error("change {0} moved the tables into this database; that is not undone")]
     NotUndone(u64),
     /// The change of a machine is logged without what was before it.
     #[error("change {0} was made by a machine (a node's status, a record of the audit), which is not undone")]
@@ -96,6 +93,17 @@ pub enum ModelError {
     /// The database that is to be filled has rows.
     #[error("the database is not empty: table {0} has rows")]
     NotEmpty(&'static str),
+}
+
+impl Advised for ModelError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::DamagedChange(_) => Some("`dawn log` has the changes before it".to_owned()),
+            Self::NotUndone(_) => Some("`pgsqlsetup --back` goes back to SQLite".to_owned()),
+            _ => None,
+        }
+    }
 }
 
 /// A change that is done.

@@ -21,7 +21,7 @@ pub fn excerpt(text: &str) -> String {
 }
 
 /// Why a text is not the name it should be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum NameError {
     /// No text at all.
     #[error("a {what} may not be empty")]

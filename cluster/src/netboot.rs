@@ -1,5 +1,6 @@
 //! How a node boots from the network: the words of `noderes.netboot`.
 
+use crate::advised::Advised;
 use crate::col;
 use crate::row::Text;
 use crate::snapshot::Snapshot;
@@ -80,15 +81,31 @@ impl Netboot {
         Some(Self::word(snapshot, node)).filter(|word| Self::named(word).is_none())
     }
 
-    /// What keeps a node from booting by `noderes.netboot`: a word that is not known.
-    #[must_use]
-    pub fn problem(snapshot: &Snapshot, node: &str) -> Option<String> {
-        let word = Self::not_served(snapshot, node)?;
+    /// Fails for a node whose `noderes.netboot` keeps it from booting.
+    ///
+    /// # Errors
+    /// [`NotServed`].
+    pub fn check(snapshot: &Snapshot, node: &str) -> Result<(), NotServed> {
+        match Self::not_served(snapshot, node) {
+            Some(word) => Err(NotServed { node: node.to_owned(), word: word.to_string() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `noderes.netboot` has a word that Dawn does not boot by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("noderes.netboot is '{word}', which Dawn does not boot")]
+pub struct NotServed {
+    node: String,
+    /// The word.
+    pub word: String,
+}
+
+impl Advised for NotServed {
+    fn hint(&self) -> Option<String> {
         let served = MEANINGS.iter().filter(|(_, netboot)| netboot.is_some());
         let known = served.map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
-        Some(format!(
-            "noderes.netboot is '{word}', which Dawn does not boot. It boots {known}. Set one with: chdef {node} \
-             netboot=xnba"
-        ))
+        Some(format!("Dawn boots {known}; set one: chdef {} netboot=xnba", self.node))
     }
 }

@@ -17,6 +17,7 @@
     allow(dead_code, reason = "what both servers share is more than one of them needs")
 )]
 
+use crate::advised::Advised;
 use crate::cfgloc::StoreAddress;
 use crate::effect::Effect;
 use crate::log::LogEntry;
@@ -84,9 +85,7 @@ pub enum StoreError {
     /// A table that was there has been removed.
     #[error(
         "the database {place} has lost its table {table}: it is not used, as an empty table would change what \
-         every node is\n\
-         Hint: move the database away and put a backup in its place with `dawn restore DIR`, or let `dawn init` make an \
-         empty table"
+         every node is"
     )]
     TableGone {
         /// File or server.
@@ -97,9 +96,7 @@ pub enum StoreError {
     /// A later version of this program has written it, in a way that this one would misread.
     #[error(
         "the database {place} was written by a later version of Dawn (form {form}; this version reads forms up to {FORM}); \
-         nothing was changed\n\
-         Hint: install that version again, or move the data directory away and restore a backup that was made before the \
-         upgrade with `dawn restore`"
+         nothing was changed"
     )]
     Later {
         /// File or server.
@@ -108,11 +105,7 @@ pub enum StoreError {
         form: u64,
     },
     /// The file that is open is not the one that a restart would find.
-    #[error(
-        "the database file {0} was removed or replaced while it was in use; nothing was changed\n\
-         Hint: `dawn dumpxCATdb -p DIR` saves the tables as they were loaded; then stop the daemon, put the database back \
-         from a backup, or make one with `dawn init` and read the saved tables with `dawn restorexCATdb -p DIR`"
-    )]
+    #[error("the database file {0} was removed or replaced while it was in use; nothing was changed")]
     Replaced(String),
     /// Another process holds the database for too long.
     #[error("the database is locked by another process; nothing was changed")]
@@ -138,6 +131,28 @@ pub enum StoreError {
     /// Anything else the database says.
     #[error("DB error {0}")]
     Other(String),
+}
+
+impl Advised for StoreError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::TableGone { .. } => {
+                "move the database away and put a backup in its place with `dawn restore DIR`, or let `dawn init` \
+                 make an empty table"
+            }
+            Self::Later { .. } => {
+                "install that version again, or move the data directory away and restore a backup that was made \
+                 before the upgrade with `dawn restore`"
+            }
+            Self::Replaced(_) => {
+                "`dawn dumpxCATdb -p DIR` saves the tables as they were loaded; then stop the daemon, put the \
+                 database back from a backup, or make one with `dawn init` and read the saved tables with \
+                 `dawn restorexCATdb -p DIR`"
+            }
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
 }
 
 impl StoreError {

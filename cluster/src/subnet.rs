@@ -68,7 +68,7 @@ fn mask_bits(prefix: u8) -> u32 {
 }
 
 /// Addresses from the first to the last, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AddressRange {
     /// First address.
     pub first: Ipv4Addr,

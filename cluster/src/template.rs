@@ -221,9 +221,19 @@ impl Replacement {
 }
 
 /// Why a regular expression does not compile: the compiler's reason, without the pattern.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct PatternError(String);
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{}", without_pattern(.0))]
+pub struct PatternError(regex::Error);
+
+/// The compiler's error is a text or a number.
+impl Eq for PatternError {}
+
+/// The last line of what the compiler says: those before it repeat the pattern.
+fn without_pattern(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+}
 
 /// The expressions that were compiled last, newest at the end, with what came of each. To compile one takes
 /// up to a tenth of a second, and a request may have the same one for each of its items.
@@ -252,11 +262,7 @@ fn compile(re: &str) -> Compiled {
     let mut builder = RegexBuilder::new(re);
     let compiled =
         builder.size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).nest_limit(100).build();
-    compiled.map_err(|error| {
-        let text = error.to_string();
-        let last = text.lines().last().unwrap_or_default();
-        PatternError(last.strip_prefix("error: ").unwrap_or(last).to_owned())
-    })
+    compiled.map_err(PatternError)
 }
 
 /// Splits at the first outermost balanced parenthesis: before, inside, after.

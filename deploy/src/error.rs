@@ -1,10 +1,11 @@
 //! Why there are no answers, for the administrator: which file and line, which directive, and what to do.
 
 use crate::files::FileError;
+use dawn_cluster::Advised;
 use dawn_plan::PlanError;
 
 /// Why there are no answers for a node.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum DeployError {
     /// The tables do not say how the node is installed.
     #[error(transparent)]
@@ -32,20 +33,19 @@ pub enum DeployError {
     Render(#[from] RenderError),
 }
 
-impl DeployError {
-    /// What to do, where that is not part of the message.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+impl Advised for DeployError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Render(error) => error.problem.hint(),
             Self::NoTemplate { reason, .. } => reason.hint(),
-            Self::Plan(_) | Self::NoMasterAddress { .. } => None,
+            Self::Plan(error) => error.hint(),
+            Self::NoMasterAddress { .. } => None,
         }
     }
 }
 
 /// A directive has no value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{file}:{line}: {directive}: {problem}")]
 pub struct RenderError {
     /// The file that contains it.
@@ -59,7 +59,7 @@ pub struct RenderError {
 }
 
 /// Why a directive has no value. The texts are xCAT's where it has one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Problem {
     /// A file cannot be read.
     #[error("cannot read {path}: {reason}")]
@@ -149,13 +149,12 @@ pub enum Problem {
     NotImplemented,
 }
 
-impl Problem {
-    /// What to do.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+impl Advised for Problem {
+    fn hint(&self) -> Option<String> {
         let meant = |name: &Option<String>| name.as_ref().map(|name| format!("did you mean '{name}'?"));
         match self {
             Self::Unreadable { reason, .. } => reason.hint(),
+            Self::Plan(error) => error.hint(),
             Self::NoVariable(name) => Some(format!(
                 "set it in the image: chdef -t osimage IMAGE environvar={name}=VALUE, or write the path in full"
             )),
@@ -183,7 +182,6 @@ impl Problem {
             | Self::ControlCharacter
             | Self::Quote(_)
             | Self::NoHash
-            | Self::Plan(_)
             | Self::NotEnded(_) => None,
         }
     }

@@ -1,6 +1,7 @@
 //! Files that a template is made of: where they come from, and how their names are formed.
 
 use crate::builtin;
+use dawn_cluster::Advised;
 
 /// Longest file that a template is made of (bytes).
 pub const FILE_BYTES_MAX: u64 = 256 << 10;
@@ -16,7 +17,7 @@ pub trait Files {
 }
 
 /// Why a file was not read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum FileError {
     /// There is none.
     #[error("there is no such file")]
@@ -29,8 +30,8 @@ pub enum FileError {
     Failed(String),
 }
 
-impl FileError {
-    pub(crate) fn hint(&self) -> Option<String> {
+impl Advised for FileError {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Outside(_) => Some("copy it to one of these directories".to_owned()),
             Self::Absent | Self::Failed(_) => None,

@@ -13,7 +13,7 @@
 //! `UPDATE_EXPECT=1 cargo test -p dawn-deploy` writes the last five again.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use dawn_cluster::{Secret, Snapshot, col};
+use dawn_cluster::{Advised, Secret, Snapshot, col};
 use dawn_deploy::{FileError, Files, Job, render};
 use dawn_plan::install::installer_of;
 use dawn_plan::view::AnswerPart;

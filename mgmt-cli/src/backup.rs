@@ -1,9 +1,11 @@
 //! What `dumpxCATdb` and `restorexCATdb` have in common: options, and the tables that are left out.
 
-use crate::builder::ask;
+use crate::builder::report;
 use crate::environment::Environment;
+use dawn_bootd::database::Place;
 use dawn_bootd::output::{CommandError, Out, Stop};
-use dawn_xcatd::Data;
+use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Options of both.
@@ -57,7 +59,7 @@ impl Options {
     pub(crate) fn skipped_tables(&self, environment: &Environment) -> Vec<String> {
         let listed = match environment.variable("XCAT_SKIPTABLES") {
             Some(list) => list.to_owned(),
-            None => texts(environment, "gettab", &["key=skiptables", "site.value"]).join(","),
+            None => skiptables(environment),
         };
         let mut names: Vec<String> =
             listed.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect();
@@ -68,23 +70,21 @@ impl Options {
     }
 }
 
-/// `SQLite`, `Pg` or `mysql`, as `lsxcatd -d` names it.
-fn engine(environment: &Environment) -> String {
-    let lines = texts(environment, "lsxcatd", &["-d"]);
-    let named = lines.iter().find_map(|line| line.strip_prefix("dbengine="));
-    named.unwrap_or("this database").to_owned()
+/// What `lsxcatd -d` reports.
+#[derive(Deserialize)]
+struct Served {
+    database: Place,
 }
 
-/// Lines and data of an answer; none if the daemon does not give one.
-fn texts(environment: &Environment, command: &str, words: &[&str]) -> Vec<String> {
-    let words = words.iter().map(|word| (*word).to_owned()).collect();
-    let answers = ask(environment, command, words).unwrap_or_default();
-    let data = |data: &Data| match data {
-        Data::Text(text) => Some(text.clone()),
-        Data::Parts(_) => None,
-    };
-    answers
-        .iter()
-        .flat_map(|answer| answer.info.iter().cloned().chain(answer.data.iter().filter_map(data)))
-        .collect()
+/// `SQLite`, `Pg` or `mysql`, as `lsxcatd -d` names it.
+fn engine(environment: &Environment) -> String {
+    let served: Vec<Served> = report(environment, "lsxcatd", &["-d"]).unwrap_or_default();
+    served.into_iter().next().map_or_else(|| "this database".to_owned(), |served| served.database.engine)
+}
+
+/// The value of `site.skiptables`; nothing if the daemon does not answer.
+fn skiptables(environment: &Environment) -> String {
+    let words = ["key=skiptables", "site.value"];
+    let rows: Vec<BTreeMap<String, String>> = report(environment, "gettab", &words).unwrap_or_default();
+    rows.into_iter().flat_map(BTreeMap::into_values).collect::<Vec<_>>().join(",")
 }

@@ -5,6 +5,7 @@ use dawn_bootd::output::{CommandError, Done, Out};
 use dawn_commands::imagedef::{self, Definition};
 use dawn_xcatd::client::{ClientError, fetch};
 use dawn_xcatd::{Data, Request, Response};
+use serde::de::DeserializeOwned;
 use std::path::Path;
 
 /// Asks the daemon for an image's definition, or reads the text that `imagedef` printed.
@@ -46,6 +47,20 @@ pub(crate) fn ask_with(
     send(environment, Request { stdin, command: command.to_owned(), args, ..Request::default() })
 }
 
+/// What a daemon command reports, as data.
+pub(crate) fn report<T: DeserializeOwned>(
+    environment: &Environment,
+    command: &str,
+    words: &[&str],
+) -> Result<Vec<T>, CommandError> {
+    let args = words.iter().map(|word| (*word).to_owned()).chain(["--json".to_owned()]);
+    let answers = ask(environment, command, args.collect())?;
+    let text: String =
+        answers.iter().flat_map(|answer| &answer.info).map(|line| format!("{line}\n")).collect();
+    serde_json::from_str(&text)
+        .map_err(|error| CommandError::internal(format!("the answer of {command}")).cause(error))
+}
+
 /// Sends a request from this process's directory and fails on its first error.
 pub(crate) fn send(environment: &Environment, request: Request) -> Result<Vec<Response>, CommandError> {
     let request = Request {
@@ -62,9 +77,9 @@ pub(crate) fn send(environment: &Environment, request: Request) -> Result<Vec<Re
 /// The error for a request that the daemon did not answer.
 pub(crate) fn not_answered(error: ClientError) -> CommandError {
     match error {
-        ClientError::Connect { host, reason } => {
+        ClientError::Connect { host, reason, hint } => {
             let text = format!("Unable to open socket connection to xcatd daemon on {host}");
-            CommandError::unavailable(text).cause(reason)
+            hint.into_iter().fold(CommandError::unavailable(text).cause(reason), CommandError::hint)
         }
         other => CommandError::unavailable(other.to_string()),
     }

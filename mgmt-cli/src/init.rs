@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use dawn_bootd::address::host_name;
 use dawn_bootd::certificates::{client_certificate, server_certificate};
 use dawn_bootd::command::Registry;
-use dawn_bootd::output::{Deed, Done, Out, Stop};
+use dawn_bootd::failures::as_command_error;
+use dawn_bootd::output::{Deed, Done, ErrorKind, Out};
 use dawn_bootd::{database, owner};
 use dawn_cluster::{Change, Edit, Installation, LocalNetwork, Model, Snapshot};
 use dawn_commands::{local_networks, resolver};
@@ -52,7 +53,7 @@ impl LocalCommand for Args {
             Some(user) => client(&environment.directory.join(&self.data), user, out),
             None => set_up(&self, environment, out),
         };
-        done.map_err(|error| Stop::unavailable(format!("{error:#}")))
+        done.map_err(|error| as_command_error(ErrorKind::Unavailable, error).into())
     }
 }
 

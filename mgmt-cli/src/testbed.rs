@@ -5,13 +5,15 @@ use crate::local;
 use crate::registry::registry;
 use crate::requests::request_for;
 use dawn_bootd::answers;
-use dawn_bootd::boot_services::{BootServices, Destiny, Lease, RenderedFile, Unready};
+use dawn_bootd::boot_services::{BootServices, Destiny, Lease, RenderedFile};
 use dawn_bootd::command::Registry;
 use dawn_bootd::daemon::{Daemon, Settings};
+use dawn_bootd::database::Place;
 use dawn_bootd::dhcp::{self, Answers};
 use dawn_bootd::discovery::Discovery;
 use dawn_bootd::first_stage::Missing;
 use dawn_bootd::output::Out;
+use dawn_bootd::unready::{Advice, Unready};
 use dawn_bootd::watch::Watcher;
 use dawn_cluster::{Change, Edit, Model, Snapshot, col};
 use dawn_events::{Bus, Event, WaveReport};
@@ -110,7 +112,7 @@ impl Bed {
             host: "mn1".into(),
             commands_log,
             hosts_file: hosts,
-            database: vec!["dbengine=SQLite".into()],
+            database: Place { engine: "SQLite".into(), ..Place::default() },
             data: Some(directory.path().to_owned()),
         };
         let registry = Arc::new(registry());
@@ -308,7 +310,7 @@ impl BootServices for NoBoot {
         Vec::new()
     }
 
-    fn advice(&self, _: &Snapshot, _: &str) -> Option<String> {
+    fn advice(&self, _: &Snapshot, _: &str) -> Option<Advice> {
         None
     }
 

@@ -30,10 +30,7 @@ pub enum Failure {
         reason: String,
     },
     /// No key of the host is known.
-    #[error(
-        "the host key of {node} is not known; it shows {offered}\n\
-         Hint: if this is its key, `makeknownhosts {node} --scan` accepts it."
-    )]
+    #[error("the host key of {node} is not known; it shows {offered}")]
     UnknownHost {
         /// Node.
         node: String,
@@ -41,11 +38,7 @@ pub enum Failure {
         offered: String,
     },
     /// The host shows another key than the one it is known by.
-    #[error(
-        "Host key verification failed: {node} shows {offered}, which is not its key\n\
-         Hint: another machine may answer in its place. If the node was installed again by other means, \
-         `makeknownhosts {node} --scan` accepts its new key."
-    )]
+    #[error("Host key verification failed: {node} shows {offered}, which is not its key")]
     WrongHost {
         /// Node.
         node: String,
@@ -92,6 +85,22 @@ pub enum Failure {
     /// The caller stopped it.
     #[error("stopped")]
     Stopped,
+}
+
+impl Failure {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownHost { node, .. } => {
+                Some(format!("if this is its key, `makeknownhosts {node} --scan` accepts it."))
+            }
+            Self::WrongHost { node, .. } => Some(format!(
+                "another machine may answer in its place. If the node was installed again by other means, \
+                 `makeknownhosts {node} --scan` accepts its new key."
+            )),
+            _ => None,
+        }
+    }
 }
 
 /// The words of the system for an error, without its number.

@@ -59,7 +59,7 @@ impl Default for Limits {
 }
 
 /// Why there is no answer from a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Late {
     /// The call was not finished in time.
     #[error("the disk did not answer within {} s; is it on a file server that is gone?", .0.as_secs())]

@@ -5,11 +5,11 @@
 //!
 //! `/etc/mtab` is left out: on systems of today it is a link to `/proc` in the image already.
 
-use crate::check::check;
+use crate::check::{Problem, check};
 use crate::entry::{LiteFile, files};
 use crate::live::Duties;
 use crate::location::{Location, LocationError, store, trees};
-use dawn_cluster::{Snapshot, col};
+use dawn_cluster::{Advised, Snapshot, col};
 use dawn_wire::list::{Entry, Mount};
 use dawn_wire::{List, Remote};
 
@@ -17,8 +17,8 @@ use dawn_wire::{List, Remote};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
     /// The entries contradict each other.
-    #[error("litefile:{0}. Correct the table, `dawn litefile <node>` shows the list")]
-    Files(String),
+    #[error("litefile:{0}")]
+    Files(Problem),
     /// A directory cannot be used.
     #[error("litetree: {0}")]
     Tree(LocationError),
@@ -27,14 +27,21 @@ pub enum ListError {
     Store(LocationError),
 }
 
+impl Advised for ListError {
+    fn hint(&self) -> Option<String> {
+        let hint = "correct the table; `dawn litefile <node>` shows the list";
+        matches!(self, Self::Files(_)).then(|| hint.to_owned())
+    }
+}
+
 /// The list of a node whose server has taken over `duties`, without notes and local disk.
 ///
 /// # Errors
 /// The first thing that cannot work, for the node's console.
 pub fn node_list(snapshot: &Snapshot, node: &str, duties: Duties) -> Result<List, ListError> {
     let files = files(snapshot, node);
-    if let Some(problem) = check(&files).first() {
-        return Err(ListError::Files(problem.to_string()));
+    if let Some(problem) = check(&files).into_iter().next() {
+        return Err(ListError::Files(problem));
     }
     let mut list = List { entries: entries(&files, duties), ..List::default() };
     for tree in trees(snapshot, node).map_err(ListError::Tree)? {

@@ -23,7 +23,7 @@ const ARGUMENT_STATES: [&str; 3] = ["runcmd=", "runimage=", "ondiscover="];
 const DEPRECATED: [&str; 3] = ["install", "netboot", "statelite"];
 
 /// Why a node cannot be brought into a state. The texts are xCAT's where it has one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum DestinyError {
     /// A word that is not a state.
     #[error("Unknown state {0} requested; {STATES}")]

@@ -124,13 +124,13 @@ fn steps_of(layout: Result<Layout, LayoutError>) -> Result<Vec<Step>, LayoutErro
 
 /// Why the layout of a node's image cannot be carried out.
 #[must_use]
-pub fn problem(snapshot: &Snapshot, node: &str, layout: Result<Layout, LayoutError>) -> Option<String> {
+pub fn problem(snapshot: &Snapshot, node: &str, layout: Result<Layout, LayoutError>) -> Option<LayoutError> {
     let missed = || {
         let files = dawn_statelite::files(snapshot, node);
         files.iter().any(|file| file.option == Ok(LiteOption::Localdisk))
     };
     let reason = steps_of(layout).err()?;
-    (reason != LayoutError::NotEnabled || missed()).then(|| format!("linuximage.partitionfile: {reason}"))
+    Some(reason).filter(|reason| *reason != LayoutError::NotEnabled || missed())
 }
 
 /// The keys of a block.

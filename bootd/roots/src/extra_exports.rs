@@ -18,6 +18,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use dawn_cluster::Advised;
 use dawn_nfs::{Access, Export, ExportId, Exports, Listed, Mounted, Question, Refusal, Squash};
 
 /// File of the data directory.
@@ -51,9 +52,7 @@ pub enum ExtraError {
         source: std::io::Error,
     },
     /// A line is wrong.
-    #[error(
-        "{path}, line {line}: {reason}\nHint: a line is a directory and its clients, such as /srv/data 10.1.0.0/16(rw,no_root_squash)"
-    )]
+    #[error("{path}, line {line}: {reason}")]
     Line {
         /// The file.
         path: PathBuf,
@@ -62,6 +61,13 @@ pub enum ExtraError {
         /// What is wrong with it.
         reason: LineError,
     },
+}
+
+impl Advised for ExtraError {
+    fn hint(&self) -> Option<String> {
+        let form = "a line is a directory and its clients, such as /srv/data 10.1.0.0/16(rw,no_root_squash)";
+        matches!(self, Self::Line { .. }).then(|| form.to_owned())
+    }
 }
 
 /// What is wrong with a line.

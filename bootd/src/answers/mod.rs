@@ -7,9 +7,10 @@
 
 mod templates;
 
-use crate::boot_services::{RenderedFile, RenderedValue, Unready};
+use crate::boot_services::{RenderedFile, RenderedValue};
+use crate::unready::Unready;
 use crate::watch::Watcher;
-use dawn_cluster::{Secret, Snapshot, col};
+use dawn_cluster::{Advised, Secret, Snapshot, col};
 use dawn_deploy::{Answers, DeployError, Job};
 use dawn_events::now_ms;
 use dawn_imagebuilder::password::RootPassword;
@@ -80,7 +81,7 @@ impl InstallAnswers {
         }
         match render(snapshot, here, &file.node, file.part, &self.templates, Access::Direct) {
             Ok(answers) => Answer::Bytes(Rendered::text(answers.text.reveal())),
-            Err(error) => Answer::Refused(error.to_string()),
+            Err(error) => Answer::Refused(error.in_one_line()),
         }
     }
 
@@ -120,7 +121,7 @@ impl InstallAnswers {
     /// The reason, with what to do.
     pub fn check(&self, snapshot: &Snapshot, here: Surroundings<'_>, node: &str) -> Result<(), Unready> {
         let part = part_named(snapshot, node, None)?;
-        render(snapshot, here, node, part, &self.templates, Access::Pool).map(|_| ()).map_err(|e| unready(&e))
+        render(snapshot, here, node, part, &self.templates, Access::Pool).map(|_| ()).map_err(Unready::from)
     }
 }
 
@@ -136,8 +137,7 @@ pub fn preview(
     file: Option<&str>,
 ) -> Result<RenderedFile, Unready> {
     let part = part_named(snapshot, node, file)?;
-    let answers = render(snapshot, here, node, part, &Templates::default(), Access::Pool)
-        .map_err(|error| unready(&error))?;
+    let answers = render(snapshot, here, node, part, &Templates::default(), Access::Pool)?;
     let values = answers.text.values().iter().map(|value| RenderedValue {
         file: value.file.clone(),
         line: value.line,
@@ -168,14 +168,11 @@ fn render(
 
 /// The file of a name; `None` is the one with the answers.
 fn part_named(snapshot: &Snapshot, node: &str, file: Option<&str>) -> Result<AnswerPart, Unready> {
-    let image = image_of(snapshot, node).map_err(|error| error.to_string())?;
+    let image = image_of(snapshot, node)?;
     if image.provmethod().is_none_or(|method| &**method != "install") {
-        let name = &image.name;
-        return Err(
-            format!("{node} is not installed on a disk: the provmethod of {name} is not install").into()
-        );
+        return Err(Unready::NotInstalled { node: node.to_owned(), image: image.name.to_string() });
     }
-    let installer = installer_of(&image).map_err(|error| error.to_string())?;
+    let installer = installer_of(&image)?;
     let answers = [AnswerPart::Whole, AnswerPart::UserData].into_iter().find(|part| part.is_of(installer));
     let part = match file {
         None => answers,
@@ -183,18 +180,13 @@ fn part_named(snapshot: &Snapshot, node: &str, file: Option<&str>) -> Result<Ans
         Some(name) => AnswerPart::named(name).filter(|part| part.is_of(installer)),
     };
     part.ok_or_else(|| {
-        let names = match AnswerPart::UserData.is_of(installer) {
+        let asked = match AnswerPart::UserData.is_of(installer) {
             true => "user-data, meta-data and vendor-data",
             false => node,
         };
-        format!("the installer of {node} does not ask for {}; it asks for {names}", file.unwrap_or_default())
-            .into()
+        let file = file.unwrap_or_default().to_owned();
+        Unready::NotAsked { node: node.to_owned(), file, asked: asked.to_owned() }
     })
-}
-
-fn unready(error: &DeployError) -> Unready {
-    let hint = error.hint().map(|hint| format!(". Hint: {hint}")).unwrap_or_default();
-    Unready::from(format!("{error}{hint}"))
 }
 
 fn read_or_make_key(path: &Path) -> io::Result<[u8; 16]> {

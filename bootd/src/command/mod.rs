@@ -9,6 +9,7 @@
 
 use crate::boot_services::BootServices;
 use crate::caller::View;
+use crate::database::Place;
 use crate::output::{CommandError, Done, Out, Stop};
 use crate::patience::Patience;
 use dawn_cluster::{Change, Model, Snapshot};
@@ -273,7 +274,7 @@ pub struct Ctx<'a> {
     /// The file that `makehosts` writes.
     pub hosts_file: &'a str,
     /// What `lsxcatd -d` says about the database.
-    pub database: &'a [String],
+    pub database: &'a Place,
     /// The data directory; `None` in a daemon without one.
     pub data: Option<&'a Path>,
 }

@@ -15,6 +15,7 @@ use crate::caller::{self, View};
 use crate::clock::status_time;
 use crate::command::redact::{self, Redacted};
 use crate::command::{Ctx, Kind, Registry};
+use crate::database::Place;
 use crate::kept_reports::{self, KeptReports};
 use crate::mypostscript;
 use crate::node_edits;
@@ -55,7 +56,7 @@ pub struct Settings {
     /// The file that `makehosts` writes.
     pub hosts_file: String,
     /// What `lsxcatd -d` says about the database.
-    pub database: Vec<String>,
+    pub database: Place,
     /// The data directory, for what nodes fetch from it (`hostkeys`).
     pub data: Option<PathBuf>,
 }
@@ -191,7 +192,7 @@ impl Daemon {
         let reads = self.registry.find(&call.request.command).is_some_and(|entry| !entry.writes);
         match self.model.away() {
             Some(away) if reads && call.username.is_some() => {
-                out.warning(patience::state(&away, &self.snapshot()))
+                out.warning(patience::state(&away, &self.snapshot()).to_string())
             }
             _ => Ok(()),
         }
@@ -210,7 +211,7 @@ impl Daemon {
         }
         let data = self.settings.data.as_deref().unwrap_or(Path::new("DIR")).display();
         Some(format!(
-            "Hint: {reason}. If root is locked out, `dawn init --data {data}` on the daemon's machine lets root in again."
+            "{reason}. If root is locked out, `dawn init --data {data}` on the daemon's machine lets root in again."
         ))
     }
 

@@ -389,15 +389,33 @@ pub fn forwarders(snapshot: &Snapshot, host: Host<'_>) -> Vec<SocketAddr> {
     if named.is_empty() { read("nameservers") } else { named }
 }
 
-/// What in the tables says that another name server has the cluster's names: `site.dnshandler=ddns` (BIND,
-/// whose files `makedns` writes) or `site.externaldns`.
+/// Another name server that has the cluster's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// BIND on this machine, whose files `makedns` writes: `site.dnshandler=ddns`.
+    Bind,
+    /// One that Dawn does not touch: `site.externaldns`.
+    External,
+}
+
+impl std::fmt::Display for Elsewhere {
+    /// The setting that says so.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Bind => "site.dnshandler=ddns",
+            Self::External => "site.externaldns",
+        })
+    }
+}
+
+/// The other name server that the tables leave the cluster's names to, if they do.
 #[must_use]
-pub fn kept_elsewhere(snapshot: &Snapshot) -> Option<&'static str> {
+pub fn kept_elsewhere(snapshot: &Snapshot) -> Option<Elsewhere> {
     let says = |key: &str, word: fn(&str) -> bool| snapshot.site(key).is_some_and(|value| word(&value));
     if says("dnshandler", |value| value.contains("ddns")) {
-        Some("site.dnshandler=ddns")
+        Some(Elsewhere::Bind)
     } else {
-        says("externaldns", |value| !value.trim().is_empty()).then_some("site.externaldns")
+        says("externaldns", |value| !value.trim().is_empty()).then_some(Elsewhere::External)
     }
 }
 

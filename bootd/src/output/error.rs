@@ -6,9 +6,10 @@
 
 use dawn_cluster::csv::CsvError;
 use dawn_cluster::utf8::NotUtf8;
-use dawn_cluster::{EditError, ModelError, NewNameError, StoreError};
+use dawn_cluster::{Advised, EditError, ModelError, NewNameError, StoreError};
 use dawn_plan::destiny::DestinyError;
 use dawn_xcatd::dispatch::unknown_nodes;
+use dawn_xcatd::hint_line;
 use std::error::Error;
 use std::fmt;
 
@@ -100,6 +101,12 @@ impl CommandError {
         self
     }
 
+    /// Adds what an error says to do, if it says so.
+    #[must_use]
+    pub fn hint_of(self, error: &impl Advised) -> Self {
+        error.hint().into_iter().fold(self, Self::hint)
+    }
+
     /// Adds why: shown after the message and a colon.
     #[must_use]
     pub fn cause(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -153,7 +160,7 @@ impl CommandError {
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reason())?;
-        self.hints.iter().try_for_each(|hint| write!(f, "\nHint: {hint}"))
+        self.hints.iter().try_for_each(|hint| write!(f, "\n{}", hint_line(hint)))
     }
 }
 
@@ -165,8 +172,8 @@ impl Error for CommandError {
 
 impl From<ModelError> for CommandError {
     fn from(error: ModelError) -> Self {
-        match error {
-            ModelError::Edit(error) => error.into(),
+        let shown = match &error {
+            ModelError::Edit(error) => error.clone().into(),
             // Its own text already begins so.
             ModelError::Store(error @ StoreError::Other(_)) => {
                 Self::unavailable(error.to_string()).with_code(DATABASE_CODE)
@@ -180,7 +187,8 @@ impl From<ModelError> for CommandError {
             | ModelError::OfMachine(_)
             | ModelError::DamagedChange(_)
             | ModelError::NotEmpty(_) => Self::conflict(error.to_string()),
-        }
+        };
+        shown.hint_of(&error)
     }
 }
 

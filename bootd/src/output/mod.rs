@@ -6,9 +6,11 @@
 //! caller is still there": `?` ends a command whose client has gone.
 
 mod error;
+mod problem;
 mod report;
 
 pub use error::{CommandError, DATABASE_CODE, ErrorKind};
+pub use problem::Problem;
 pub use report::{Deed, Lines, Report};
 
 use dawn_xcatd::{Data, Element, Gone, NodeItem, Response, Sink};

@@ -88,7 +88,7 @@ async fn listening_soon(names: &NameService) -> Result<(), ListenError> {
 }
 
 fn warn_of_other_server(error: &ListenError, wanted: &[Wanted]) {
-    let holders = held_ports::sentences(wanted);
+    let holders: Vec<String> = held_ports::held_by_others(wanted).iter().map(ToString::to_string).collect();
     let holders = if holders.is_empty() { String::new() } else { format!(" ({})", holders.join(", ")) };
     tracing::warn!(
         "the name server does not run: {error}{holders}. Stop the other server and start Dawn again; or, if the names \

@@ -6,7 +6,7 @@
 use crate::limits::{CONNECT_TIME_MAX, RESPONSE_BYTES_MAX};
 use crate::render::{Stream, render};
 use crate::request::Request;
-use crate::response::Response;
+use crate::response::{Response, hint_line};
 use crate::tls::{TlsError, anonymous_client_config, client_config};
 use rustls::{ClientConnection, StreamOwned};
 use rustls_pki_types::ServerName;
@@ -56,6 +56,8 @@ pub enum ClientError {
         host: String,
         /// Why.
         reason: String,
+        /// What to do about it.
+        hint: Option<String>,
     },
     /// The connection broke before `serverdone`.
     #[error("communication with the xCAT server seems to have been ended prematurely")]
@@ -291,7 +293,7 @@ fn connect(
         }
         anonymous_client_config()?
     };
-    let failed = |reason: String| ClientError::Connect { host: settings.host.clone(), reason };
+    let failed = |reason: String| ClientError::Connect { host: settings.host.clone(), reason, hint: None };
     let socket = connect_tcp(&settings.host).map_err(|error| failed(error.to_string()))?;
     let name = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST).into());
     let connection = ClientConnection::new(config, name).map_err(|error| failed(error.to_string()))?;
@@ -311,20 +313,25 @@ fn connect(
 fn refused(error: &io::Error, settings: &ClientSettings) -> Option<ClientError> {
     use rustls::{AlertDescription as Alert, CertificateError as Bad, Error};
     let (host, folder) = (settings.host.clone(), settings.certificates.display());
-    let hint = format!(
-        "Hint: `dawn init --data DIR` on the daemon's data directory renews {folder}; if another daemon was meant, set \
+    let renew = format!(
+        "`dawn init --data DIR` on the daemon's data directory renews {folder}; if another daemon was meant, set \
          XCATHOST (now {host})."
     );
-    let reason = match error.get_ref()?.downcast_ref::<Error>()? {
-        Error::InvalidCertificate(Bad::BadSignature | Bad::UnknownIssuer) => format!(
-            "the daemon's certificate does not come from the authority in {folder}/ca.pem: the files there belong to \
-             another cluster.\n{hint}"
+    let (reason, hint) = match error.get_ref()?.downcast_ref::<Error>()? {
+        Error::InvalidCertificate(Bad::BadSignature | Bad::UnknownIssuer) => (
+            format!(
+                "the daemon's certificate does not come from the authority in {folder}/ca.pem: the files there \
+                 belong to another cluster."
+            ),
+            renew,
         ),
         Error::InvalidCertificate(
             Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. },
-        ) => "the daemon's certificate is not valid at this time.\nHint: compare the clocks of the two machines; \
-              if they are right, the certificate has to be made again."
-            .to_owned(),
+        ) => (
+            "the daemon's certificate is not valid at this time.".to_owned(),
+            "compare the clocks of the two machines; if they are right, the certificate has to be made again."
+                .to_owned(),
+        ),
         Error::AlertReceived(
             Alert::UnknownCA
             | Alert::DecryptError
@@ -332,13 +339,16 @@ fn refused(error: &io::Error, settings: &ClientSettings) -> Option<ClientError> 
             | Alert::CertificateUnknown
             | Alert::CertificateExpired
             | Alert::CertificateRevoked,
-        ) => format!(
-            "the daemon does not accept the certificate {folder}/client-cred.pem: it was made by another cluster, or \
-             is out of date.\n{hint}"
+        ) => (
+            format!(
+                "the daemon does not accept the certificate {folder}/client-cred.pem: it was made by another \
+                 cluster, or is out of date."
+            ),
+            renew,
         ),
         _ => return None,
     };
-    Some(ClientError::Connect { host, reason })
+    Some(ClientError::Connect { host, reason, hint: Some(hint) })
 }
 
 fn connect_tcp(host: &str) -> io::Result<TcpStream> {
@@ -454,20 +464,18 @@ impl Printer<'_> {
 
     fn failure(&mut self, error: &ClientError) -> i32 {
         match error {
-            ClientError::Connect { host, reason } => {
+            ClientError::Connect { host, reason, hint } => {
                 let text = format!(
                     "Unable to open socket connection to xcatd daemon on {host}.\n\
                      Verify that the xcatd daemon is running and that your SSL setup is correct.\n"
                 );
                 self.write(Stream::Out, &text);
                 self.write(Stream::Err, &format!("Connection failure: {reason}\n"));
-                let text =
-                    "Hint: the daemon is `dawn serve --data DIR`; as a service: `systemctl start dawn`.\n";
-                self.write(Stream::Err, text);
-                if self.settings.bypass {
-                    let text = "Hint: XCATBYPASS has no effect here; commands are always answered by `dawn serve`.\n";
-                    self.write(Stream::Err, text);
-                }
+                let start = "the daemon is `dawn serve --data DIR`; as a service: `systemctl start dawn`.";
+                let bypass = "XCATBYPASS has no effect here; commands are always answered by `dawn serve`.";
+                let bypass = self.settings.bypass.then_some(bypass);
+                let hints = hint.as_deref().into_iter().chain([start]).chain(bypass);
+                hints.for_each(|hint| self.write(Stream::Err, &format!("{}\n", hint_line(hint))));
             }
             other => self.write(Stream::Err, &format!("ERROR/WARNING: {other}\n")),
         }

@@ -5,7 +5,7 @@
 
 use crate::limits::COMMAND_SHOWN_MAX;
 use crate::request::{Credentials, Request};
-use crate::response::{Data, NodeItem, Response};
+use crate::response::{Data, NodeItem, Response, hint_line};
 use crate::xml::Element;
 use std::net::IpAddr;
 pub use tokio::io::DuplexStream;
@@ -233,7 +233,8 @@ fn authcheck(peer_name: Option<&str>) -> Response {
 }
 
 fn denied(hint: Option<String>) -> Response {
-    Response { info: hint.into_iter().collect(), ..Response::error("Permission denied for request", Some(1)) }
+    let info = hint.iter().map(|hint| hint_line(hint)).collect();
+    Response { info, ..Response::error("Permission denied for request", Some(1)) }
 }
 
 /// Nothing that a caller without a name writes is evaluated: such a caller may only ask about itself, and the

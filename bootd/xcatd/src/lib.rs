@@ -30,7 +30,7 @@ pub mod xml;
 
 pub use dispatch::{Call, Decision, Dispatcher, Expanded, Gone, NodeUse, Peer, Sink};
 pub use request::{Credentials, Request};
-pub use response::{Data, NodeItem, Response};
+pub use response::{Data, NodeItem, Response, hint_line};
 pub use xml::Element;
 
 /// Fuzz entry: a line of a node, of any bytes; what it says of a post script must survive a round trip.

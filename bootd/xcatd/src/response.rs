@@ -8,6 +8,11 @@ use crate::xml::{Element, XmlError, escape_into};
 /// The mark of [`Response::stream`].
 const STREAM: &str = "stream";
 
+/// The line of a hint, below its error: the one place that gives hints their form.
+pub fn hint_line(hint: &str) -> String {
+    format!("Hint: {hint}")
+}
+
 /// Text, or the description/contents pair that clients print as `desc: contents`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {

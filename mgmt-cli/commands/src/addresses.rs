@@ -131,15 +131,25 @@ pub fn needs_network(state: &str) -> bool {
 }
 
 /// Why DHCP gives no interface of the node an address, although no other server does.
-pub fn unanswered(answers: &Answers<'_>, node: &str) -> Option<String> {
+pub fn unanswered(answers: &Answers<'_>, node: &str) -> Option<Silence> {
     let interfaces = answers.of_node(node);
     let is_served = |answer: &Result<_, Silence>| matches!(answer, Ok(_) | Err(Silence::Proxied(_)));
     if interfaces.iter().any(|interface| is_served(&interface.answer)) {
         return None;
     }
-    let silence = match interfaces.is_empty() {
+    match interfaces.is_empty() {
         true => answers.of_own_address(node).filter(|silence| !matches!(silence, Silence::Proxied(_))),
         false => interfaces.into_iter().find_map(|interface| interface.answer.err()),
-    };
-    silence.map(|silence| silence.to_string())
+    }
+}
+
+/// The word by which programs know why DHCP does not answer.
+pub fn code_of(silence: &Silence) -> &'static str {
+    match silence {
+        Silence::NoIp(_) => "noip",
+        Silence::Unresolved { .. } => "no_address",
+        Silence::Outside(_) => "no_network",
+        Silence::NotServed { .. } => "network_not_served",
+        Silence::Proxied(_) => "other_dhcp_server",
+    }
 }

@@ -4,13 +4,16 @@
 //! same image are alike: one of each kind is looked at, so that a change for ten thousand nodes costs what
 //! one for a few does.
 
-use dawn_bootd::output::{Done, Out};
+use dawn_bootd::output::{Done, Out, Problem};
+use dawn_bootd::stores::StoreProblem;
 use dawn_cluster::{RowChange, Snapshot, Text, schema};
+use dawn_plan::localdisk::LayoutError;
+use dawn_serving::Late;
 use dawn_serving::disks::within;
-use dawn_statelite::image_of;
+use dawn_statelite::{Conflict, Need, image_of};
 use dawn_wire::image::ROOT;
-use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// Kinds of nodes looked at after a change at most.
 const KINDS_MAX: usize = 200;
@@ -29,8 +32,8 @@ pub fn warn(rows: &[RowChange], before: &Snapshot, after: &Snapshot, out: &mut O
     let Some(touched) = touched(rows, after) else { return Ok(()) };
     let mut told = 0;
     for (first, count) in kinds(after, touched, |_| true) {
-        let old: HashSet<String> = conflicts(before, &first).into_iter().collect();
-        for text in conflicts(after, &first).into_iter().filter(|text| !old.contains(text)) {
+        let old = conflicts(before, &first);
+        for new in conflicts(after, &first).into_iter().filter(|conflict| !old.contains(conflict)) {
             told += 1;
             if told > TOLD_MAX {
                 return out
@@ -41,27 +44,74 @@ pub fn warn(rows: &[RowChange], before: &Snapshot, after: &Snapshot, out: &mut O
             } else {
                 String::new()
             };
-            out.warning(format!("{text}{others}"))?;
+            out.warning(format!("{new}{others}"))?;
         }
     }
     Ok(())
 }
 
+/// A setting of statelite that contradicts another, or what is there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Contradiction {
+    /// Of rows.
+    #[error(transparent)]
+    Rows(#[from] Conflict),
+    /// The layout of the local disk.
+    #[error("linuximage.partitionfile: {0}")]
+    Layout(#[from] LayoutError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreProblem),
+    /// What the image writes to and nodes have read-only.
+    #[error("{0}")]
+    ReadOnly(Need),
+    /// The disk with the image does not answer.
+    #[error("{path}: {late}", path = .path.display())]
+    Disk {
+        /// The tree of the image.
+        path: PathBuf,
+        /// How it failed.
+        late: Late,
+    },
+}
+
+impl Contradiction {
+    /// As a part of a result about a node.
+    pub fn problem(&self) -> Problem {
+        let code = match self {
+            Self::Rows(Conflict::Files(_)) => "litefile_entry",
+            Self::Rows(Conflict::BelowFile { .. }) => "below_file",
+            Self::Rows(Conflict::Tree(_)) => "litetree_directory",
+            Self::Rows(Conflict::Store(_)) => "store_location",
+            Self::Rows(Conflict::Undefined { .. }) => "variable_not_set",
+            Self::Rows(Conflict::TwoStores { .. }) => "two_stores",
+            Self::Rows(Conflict::NoStore { .. }) => "no_store",
+            Self::Rows(Conflict::NoDisk { .. }) => "no_local_disk",
+            Self::Layout(_) => "disk_layout",
+            Self::Store(StoreProblem::Absent { .. }) => "store_absent",
+            Self::ReadOnly(_) => "read_only",
+            Self::Store(StoreProblem::Away { .. }) | Self::Disk { .. } => "disk_away",
+        };
+        Problem::new(code, self)
+    }
+}
+
 /// Everything that contradicts itself for a node: rows, the file that its disk layout is in, and its store.
-pub fn conflicts(snapshot: &Snapshot, node: &str) -> Vec<String> {
-    let rows = dawn_statelite::conflicts(snapshot, node).into_iter().map(|conflict| conflict.to_string());
-    let files = dawn_bootd::localdisk::problem(snapshot, node);
-    rows.chain(files).chain(dawn_bootd::stores::problem(snapshot, node)).collect()
+pub fn conflicts(snapshot: &Snapshot, node: &str) -> Vec<Contradiction> {
+    let rows = dawn_statelite::conflicts(snapshot, node).into_iter().map(Contradiction::from);
+    let files = dawn_bootd::localdisk::problem(snapshot, node).map(Contradiction::from);
+    let store = dawn_bootd::stores::problem(snapshot, node).map(Contradiction::from);
+    rows.chain(files).chain(store).collect()
 }
 
 /// What the units of an image write to and no entry of `litefile` makes writable. Reads the image's tree.
-pub fn needs(snapshot: &Snapshot, image: &str) -> Vec<String> {
+pub fn needs(snapshot: &Snapshot, image: &str) -> Vec<Contradiction> {
     let dir = snapshot.osimage(image).and_then(|found| found.rootimgdir(snapshot));
     let files = dawn_statelite::files_of_image(snapshot, image);
     let Some(rootimg) = dir.map(|dir| Path::new(&dir).join(ROOT)) else { return Vec::new() };
     match within(&rootimg, move |rootimg| dawn_statelite::missing(rootimg, &files)) {
-        Ok(missing) => missing.iter().map(ToString::to_string).collect(),
-        Err(late) => vec![format!("{}: {late}", rootimg.display())],
+        Ok(missing) => missing.into_iter().map(Contradiction::ReadOnly).collect(),
+        Err(late) => vec![Contradiction::Disk { path: rootimg, late }],
     }
 }
 

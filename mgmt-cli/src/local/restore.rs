@@ -10,7 +10,8 @@ use crate::local::LOG;
 use crate::terminal::stop_on_signals;
 use dawn_bootd::command::Registry;
 use dawn_bootd::database;
-use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
+use dawn_bootd::failures::as_command_error;
+use dawn_bootd::output::{CommandError, Deed, Done, ErrorKind, Out, Stop};
 use dawn_bootd::owner::Owner;
 use dawn_cluster::{Change, Edit, Model, ModelError, Snapshot, StoreAddress, StoreError, schema, utf8};
 use dawn_commands::databases::backup::format::Backup;
@@ -91,8 +92,8 @@ fn restore(
     };
     // What init makes; nodes fetch files below it.
     DirBuilder::new().recursive(true).mode(0o755).create(data).map_err(failed(data))?;
-    let _owner =
-        Owner::take(data, "dawn restore").map_err(|error| CommandError::conflict(error.to_string()))?;
+    let _owner = Owner::take(data, "dawn restore")
+        .map_err(|error| CommandError::conflict(error.to_string()).hint_of(&error))?;
     DirBuilder::new().recursive(true).mode(LOG.1).create(data.join(LOG.0)).map_err(failed(data))?;
     // From here on, Ctrl-C would leave the keys of one state with the tables of another.
     stop_on_signals();
@@ -104,7 +105,7 @@ fn restore(
         whole::write(&path, bytes, *mode).map_err(failed(&path))?;
     }
     let model = database::open(data, xcatcfg).map_err(|error| {
-        CommandError::unavailable("the database cannot be opened").cause(format!("{error:#}"))
+        as_command_error(ErrorKind::Unavailable, error).about("the database cannot be opened")
     })?;
     let head = Change::new("root", format!("dawn restore {}", from.display()), edits);
     let applied = model.apply(Change { numbered_after: backup.change, ..head })?;

@@ -16,7 +16,7 @@ use crate::install::{AUTOINST, TOKEN_KEY, installer_of};
 use crate::lookup::image_of;
 use crate::state::BootState;
 use crate::surroundings::Surroundings;
-use dawn_cluster::{Installer, Netboot, Snapshot};
+use dawn_cluster::{Advised, Installer, Netboot, Snapshot};
 use std::net::IpAddr;
 
 /// A file of answers for a node that has proved who it is.
@@ -110,7 +110,7 @@ pub fn answer_file(
         (Ok(_), Some(Ok(()))) => {
             Answer::AnswerFile(AnswerFile { node: node.to_owned(), part, token: token.to_owned() })
         }
-        (Err(error), _) => Answer::Refused(error.to_string()),
+        (Err(error), _) => Answer::Refused(error.in_one_line()),
         (_, Some(Err(error))) => Answer::Refused(error.to_string()),
         (_, None) => Answer::Refused("this server gives no answers out".to_owned()),
     })

@@ -23,7 +23,7 @@ use crate::loader;
 use crate::lookup::{install_mac, local_path};
 use crate::plan::{Action, DISCOVERY_ARCH, KernelBoot, Plan, System, plan};
 use crate::surroundings::Surroundings;
-use dawn_cluster::{MacAddr, NodeName, OsImage, Snapshot, Text};
+use dawn_cluster::{Advised, MacAddr, NodeName, OsImage, Snapshot, Text};
 use dawn_wire::boot_path;
 use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL, genesis_initrd, genesis_kernel};
 use std::net::{IpAddr, Ipv4Addr};
@@ -243,7 +243,7 @@ impl Request<'_> {
                 kernel: self.tftp_file(&genesis_kernel(DISCOVERY_ARCH)),
                 initrd: self.tftp_file(&genesis_initrd(DISCOVERY_ARCH)),
             }),
-            None => Answer::Missing(Some(PlanError::NoDiscovery.to_string())),
+            None => Answer::Missing(Some(PlanError::NoDiscovery.in_one_line())),
         }
     }
 
@@ -280,7 +280,7 @@ impl Request<'_> {
         self.own(node, || match plan(self.snapshot, node, self.here) {
             Ok(plan) => Answer::Text(ipxe::script(&plan, firmware)),
             Err(error) => {
-                let reason = error.to_string();
+                let reason = error.in_one_line();
                 let shown = ipxe::explanation(node, &reason, firmware);
                 Answer::Explained { reason, shown }
             }
@@ -291,14 +291,14 @@ impl Request<'_> {
         self.own(node, || match plan(self.snapshot, node, self.here).and_then(|plan| write(&plan)) {
             Ok(text) => Answer::Text(text),
             Err(error @ PlanError::NoNode(_)) => Answer::Missing(Some(error.to_string())),
-            Err(error) => Answer::Refused(error.to_string()),
+            Err(error) => Answer::Refused(error.in_one_line()),
         })
     }
 
     fn boot_image(&self, node: &str) -> Answer {
         let plan = match plan(self.snapshot, node, self.here) {
             Ok(plan) => plan,
-            Err(error) => return Answer::Refused(error.to_string()),
+            Err(error) => return Answer::Refused(error.in_one_line()),
         };
         let Some(boot) = kernel_of(&plan) else {
             return Answer::Refused(format!("{node} boots from its disk"));
@@ -350,7 +350,7 @@ impl Request<'_> {
         }
         match node.parse::<NodeName>() {
             Ok(_) => answer(),
-            Err(error) => Answer::Refused(PlanError::from(error).to_string()),
+            Err(error) => Answer::Refused(PlanError::from(error).in_one_line()),
         }
     }
 
@@ -373,7 +373,7 @@ impl Request<'_> {
     fn media_file(&self, image: &OsImage, file: &str) -> Answer {
         let installer = match install::installer_of(image) {
             Ok(installer) => installer,
-            Err(error) => return Answer::Missing(Some(error.to_string())),
+            Err(error) => return Answer::Missing(Some(error.in_one_line())),
         };
         let (kernel, initrd) = install::served_names(installer);
         let which = match file {
@@ -383,7 +383,7 @@ impl Request<'_> {
         };
         match install::boot_files(self.snapshot, image) {
             Ok(pairs) => Answer::OfMedia { pairs, which },
-            Err(error) => Answer::Missing(Some(error.to_string())),
+            Err(error) => Answer::Missing(Some(error.in_one_line())),
         }
     }
 

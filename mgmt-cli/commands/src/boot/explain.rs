@@ -1,14 +1,15 @@
 //! `explain`: why a node boots what it boots, and which row decides it.
 
 use super::entry_origins::{EntryOf, entries};
-use crate::addresses::{needs_network, unanswered};
-use crate::conflicts::{conflicts, needs};
+use crate::addresses::{code_of, needs_network, unanswered};
+use crate::conflicts::{Contradiction, conflicts, needs};
 use crate::sources;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::dhcp::{Answers, Silence};
 use dawn_bootd::first_stage::Missing;
-use dawn_bootd::output::{Done, Lines, Out, Report};
-use dawn_cluster::{Col, Netboot, Snapshot, col};
+use dawn_bootd::output::{Done, Lines, Out, Problem, Report};
+use dawn_bootd::unready::{Advice, Unready};
+use dawn_cluster::{Advised, Col, Netboot, Snapshot, col};
 use dawn_plan::{Action, BootState, Plan, System};
 use serde::Serialize;
 
@@ -62,12 +63,12 @@ pub struct Args {
 /// What is said about one node.
 #[derive(Serialize)]
 struct Explained<'n> {
-    advice: Option<String>,
-    conflicts: Vec<String>,
+    advice: Option<Problem>,
+    conflicts: Vec<Problem>,
     node: &'n str,
-    notes: Vec<String>,
+    notes: Vec<Problem>,
     plan: Option<Planned>,
-    problems: Vec<String>,
+    problems: Vec<Problem>,
     state: Option<String>,
     #[serde(rename = "statelite")]
     files: Vec<EntryOf>,
@@ -169,23 +170,30 @@ impl Command for Args {
 fn explain<'n>(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &'n str) -> Explained<'n> {
     let snapshot: &Snapshot = &ctx.snapshot;
     let state = snapshot.attr(node, col::chain::CURRSTATE).map(|text| text.to_string());
-    let mut problems: Vec<String> =
-        ctx.boot.check_plan(snapshot, node).err().map(|reason| reason.text).into_iter().collect();
-    problems.extend(Netboot::problem(snapshot, node));
+    let unready = ctx.boot.check_plan(snapshot, node).err();
+    let unready = unready.into_iter().chain(Netboot::check(snapshot, node).err().map(Unready::from));
+    let mut problems: Vec<Problem> = unready.map(|reason| reason.problem(node)).collect();
     let plan = ctx.boot.plan(snapshot, node);
-    let mut notes: Vec<String> =
-        plan.as_ref().err().map(|error| format!("no boot plan: {error}")).into_iter().collect();
+    let unplanned = plan.as_ref().err();
+    let unplanned =
+        unplanned.map(|error| Problem::new("no_plan", format!("no boot plan: {error}")).hint(error.hint()));
+    let mut notes: Vec<Problem> = unplanned.into_iter().collect();
     if state.as_deref().is_none_or(needs_network) {
-        problems.extend(unanswered(answers, node));
+        let silence = unanswered(answers, node);
+        problems.extend(silence.map(|silence| Problem::new(code_of(&silence), silence)));
         let missing = ctx.boot.missing_loaders(snapshot, node);
         let (fatal, other): (Vec<Missing>, _) = missing.into_iter().partition(|missing| missing.all);
-        problems.extend(fatal.into_iter().map(|missing| format!("its loader is {}", missing.text)));
-        notes.extend(other.into_iter().map(|missing| format!("loader {}", missing.text)));
+        let loader =
+            |before: &str, missing: Missing| Problem::new("no_loader", format!("{before} {}", missing.text));
+        problems.extend(fatal.into_iter().map(|missing| loader("its loader is", missing)));
+        notes.extend(other.into_iter().map(|missing| loader("loader", missing)));
     }
     let other = answers.of_node(node).into_iter().filter(|interface| interface.hostname != node);
     let silent = other.filter_map(|interface| Some((interface.mac, interface.answer.err()?)));
     let silent = silent.filter(|(_, silence)| !matches!(silence, Silence::NoIp(_) | Silence::Proxied(_)));
-    notes.extend(silent.map(|(mac, silence)| format!("interface {mac} gets no address: {silence}")));
+    notes.extend(silent.map(|(mac, silence)| {
+        Problem::new(code_of(&silence), format!("interface {mac} gets no address: {silence}"))
+    }));
     let value = |col: &Col| {
         let found = snapshot.attr_with_source(node, *col)?;
         let row = sources::row_of(&found.source, node);
@@ -201,10 +209,10 @@ fn explain<'n>(ctx: &Ctx<'_>, answers: &Answers<'_>, node: &'n str) -> Explained
         problems,
         plan: plan.ok().map(Planned::from),
         notes,
-        advice: ctx.boot.advice(snapshot, node),
+        advice: ctx.boot.advice(snapshot, node).as_ref().map(Advice::problem),
         values: COLUMNS.iter().filter_map(value).collect(),
         files,
-        conflicts: conflicts(snapshot, node).into_iter().chain(unmet).collect(),
+        conflicts: conflicts(snapshot, node).iter().chain(&unmet).map(Contradiction::problem).collect(),
     }
 }
 
@@ -216,16 +224,15 @@ pub fn is_statelite(state: &str) -> bool {
 impl Report for Explained<'_> {
     fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
         let node = self.node;
-        let mut say = |text: String| lines.node(node, text);
-        say(format!("state {}", self.state.as_deref().unwrap_or("(none)")))?;
-        self.problems.iter().try_for_each(|problem| say(format!("would not boot: {problem}")))?;
-        self.plan.iter().flat_map(Planned::lines).try_for_each(&mut say)?;
-        self.notes.iter().try_for_each(|note| say(note.clone()))?;
-        self.advice.iter().try_for_each(|text| say(format!("advice: {text}")))?;
-        self.values
-            .iter()
-            .try_for_each(|SetValue { column, value, row }| say(format!("{column}={value} ({row})")))?;
-        self.files.iter().try_for_each(|entry| say(format!("statelite: {entry}")))?;
-        self.conflicts.iter().try_for_each(|text| say(format!("conflict: {text}")))
+        lines.node(node, format!("state {}", self.state.as_deref().unwrap_or("(none)")))?;
+        self.problems.iter().try_for_each(|problem| problem.print(node, "would not boot: ", lines))?;
+        self.plan.iter().flat_map(Planned::lines).try_for_each(|line| lines.node(node, line))?;
+        self.notes.iter().try_for_each(|note| note.print(node, "", lines))?;
+        self.advice.iter().try_for_each(|advice| advice.print(node, "advice: ", lines))?;
+        self.values.iter().try_for_each(|SetValue { column, value, row }| {
+            lines.node(node, format!("{column}={value} ({row})"))
+        })?;
+        self.files.iter().try_for_each(|entry| lines.node(node, format!("statelite: {entry}")))?;
+        self.conflicts.iter().try_for_each(|conflict| conflict.print(node, "conflict: ", lines))
     }
 }

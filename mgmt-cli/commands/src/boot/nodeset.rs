@@ -8,14 +8,14 @@ use crate::addresses::{needs_network, unanswered};
 use crate::boot::explain::is_statelite;
 use crate::conflicts::needs;
 use crate::edits::{Edits, transact};
-use dawn_bootd::boot_services::Unready;
 use dawn_bootd::clock::status_time;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
+use dawn_bootd::unready::{Advice, Unready};
 use dawn_cluster::list::steps;
-use dawn_cluster::{Netboot, Snapshot, col};
+use dawn_cluster::{Advised, Netboot, Snapshot, col};
 use dawn_plan::destiny::{DestinyError, Move, State, image_by_method, next, set_state};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Nodes that get separate lines for one cause; more share one line.
 const LINES_PER_CAUSE_MAX: usize = 8;
@@ -103,7 +103,7 @@ impl Args {
             for node in ctx.nodes() {
                 match step(snapshot, node) {
                     Ok(moved) => moves.push((node, moved)),
-                    Err(reason) => bad.push((node, Unready::from(reason.to_string()))),
+                    Err(reason) => bad.push((node, reason.into())),
                 }
             }
             let all = moves.iter().flat_map(|(_, moved)| moved.edits.clone()).collect::<Vec<_>>();
@@ -123,8 +123,9 @@ impl Args {
         if !self.dry_run {
             good.iter().try_for_each(|(node, state)| out.report(&NodeState { node, state }))?;
             let after = ctx.model.snapshot();
-            let advice: BTreeSet<String> =
+            let advice: HashSet<Advice> =
                 good.iter().filter_map(|(node, _)| ctx.boot.advice(&after, node)).collect();
+            let advice: BTreeSet<String> = advice.iter().map(Advised::in_one_line).collect();
             advice.iter().try_for_each(|text| out.warning(text))?;
             warn_read_only(&good, &after, out)?;
         }
@@ -155,7 +156,7 @@ fn warn_read_only(good: &[(&String, String)], after: &Snapshot, out: &mut Out<'_
     let images: BTreeSet<_> =
         statelite.filter_map(|(node, _)| dawn_statelite::image_of(after, node)).collect();
     for image in images {
-        needs(after, &image).into_iter().try_for_each(|text| out.warning(format!("{image}: {text}")))?;
+        needs(after, &image).into_iter().try_for_each(|unmet| out.warning(format!("{image}: {unmet}")))?;
     }
     Ok(())
 }
@@ -193,45 +194,40 @@ fn check(ctx: &Ctx<'_>, after: &Snapshot, node: &str, moved: &Move) -> Result<()
     if moved.currstate == "offline" {
         return Ok(());
     }
-    match Netboot::problem(after, node) {
-        Some(problem) => Err(problem.into()),
-        None => ctx.boot.check_plan(after, node),
-    }
+    Netboot::check(after, node)?;
+    ctx.boot.check_plan(after, node)
 }
 
 /// A line for each node, as scripts read them, but for a cause that many nodes share: then one for all.
 fn report(bad: &[(&String, Unready)], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-    folded(bad)
-        .into_iter()
-        .try_for_each(|(node, text)| out.node_error(node, CommandError::conflict(text)))?;
+    folded(bad).into_iter().try_for_each(|(node, error)| out.node_error(node, error))?;
     let Some((first, _)) = bad.first() else { return Ok(()) };
     let word = Netboot::word(&ctx.snapshot, first);
     let handler = word.split('-').next().unwrap_or_default();
     let host = ctx.host;
-    out.error(CommandError::conflict(format!(
-        "Failed to generate {handler} configurations for some node(s) on {host}. \
-         The lines above say why, `dawn explain {first}` says more."
-    )))
+    let text = format!("Failed to generate {handler} configurations for some node(s) on {host}.");
+    let hint = format!("the lines above say why, `dawn explain {first}` says more.");
+    out.error(CommandError::conflict(text).hint(hint))
 }
 
-fn folded<'a>(bad: &[(&'a String, Unready)]) -> Vec<(&'a String, String)> {
-    let mut lines = Vec::new();
-    let mut causes: BTreeMap<&str, usize> = BTreeMap::new();
+fn folded<'a>(bad: &[(&'a String, Unready)]) -> Vec<(&'a String, CommandError)> {
+    let mut errors = Vec::new();
+    let mut causes: HashMap<&Unready, usize> = HashMap::new();
     for (_, reason) in bad {
-        *causes.entry(&reason.cause).or_default() += 1;
+        *causes.entry(reason).or_default() += 1;
     }
     for (node, reason) in bad {
-        match causes.get_mut(reason.cause.as_str()) {
+        match causes.get_mut(reason) {
             // Reported with the first of its nodes.
             Some(0) => {}
             Some(count) if *count > LINES_PER_CAUSE_MAX => {
                 let others = std::mem::take(count) - 1;
-                lines.push((*node, format!("{} (the same cause for {others} more nodes)", reason.text)));
+                errors.push((*node, reason.error_of_many(node, others)));
             }
-            _ => lines.push((*node, reason.text.clone())),
+            _ => errors.push((*node, reason.error(node))),
         }
     }
-    lines
+    errors
 }
 
 fn stat(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
@@ -249,7 +245,7 @@ fn enact(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let state = ctx.snapshot.attr(node, col::chain::CURRSTATE);
         let result = match &state {
             Some(_) => ctx.boot.check_plan(&ctx.snapshot, node),
-            None => Err("Cannot determine current state for this node".to_owned().into()),
+            None => Err(Unready::NoState),
         };
         match result {
             Ok(()) => out.report(&NodeState { node, state: state.as_deref().unwrap_or_default() })?,
@@ -267,19 +263,19 @@ mod tests {
     #[test]
     fn a_cause_that_many_nodes_share_is_one_line() {
         let names: Vec<String> = (1..=2000).map(|number| format!("n{number}")).collect();
-        let of = |cause: &str, text: &str| Unready { text: text.to_owned(), cause: cause.to_owned() };
-        let mut bad: Vec<(&String, Unready)> = names
-            .iter()
-            .map(|node| (node, of("mac the group compute", &format!("bad MAC of {node}"))))
-            .collect();
+        let bad_mac = || Unready::BadMac { text: "x".to_owned(), row: "the group compute".to_owned() };
+        let mut bad: Vec<(&String, Unready)> = names.iter().map(|node| (node, bad_mac())).collect();
         let few: Vec<String> = (1..=LINES_PER_CAUSE_MAX).map(|number| format!("m{number}")).collect();
-        bad.extend(few.iter().map(|node| (node, of("no address", "no IP address"))));
+        bad.extend(few.iter().map(|node| (node, Unready::NoAddress)));
         let lines = folded(&bad);
         assert_eq!(lines.len(), 1 + few.len());
         assert_eq!(
-            lines.first().map(|(node, text)| format!("{node}: {text}")).as_deref(),
-            Some("n1: bad MAC of n1 (the same cause for 1999 more nodes)")
+            lines.first().map(|(node, error)| format!("{node}: {error}")).as_deref(),
+            Some(
+                "n1: mac.mac is 'x', which is not a MAC address; it comes from the row of the group compute (the \
+                 same cause for 1999 more nodes)"
+            )
         );
-        assert!(lines.iter().skip(1).all(|(_, text)| text == "no IP address"));
+        assert!(lines.iter().skip(1).all(|(_, error)| error.reason() == "No IP address for this node."));
     }
 }

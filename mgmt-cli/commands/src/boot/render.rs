@@ -2,7 +2,7 @@
 
 use dawn_bootd::boot_services::RenderedFile;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{CommandError, Done, Lines, Out, Report};
+use dawn_bootd::output::{Done, Lines, Out, Report};
 use serde::Serialize;
 
 /// Show the answers that nodes' installers would get, with the secrets masked
@@ -46,7 +46,7 @@ impl Command for Args {
         ctx.nodes().iter().try_for_each(|node| {
             match ctx.boot.rendered(&ctx.snapshot, node, self.file.as_deref()) {
                 Ok(file) => out.report(&Shown { node, file, sources: self.sources, named }),
-                Err(reason) => out.node_error(node, CommandError::conflict(reason.text)),
+                Err(reason) => out.node_error(node, reason.error(node)),
             }
         })
     }

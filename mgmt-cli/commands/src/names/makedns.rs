@@ -13,7 +13,7 @@ use dawn_bootd::address::host_name;
 use dawn_bootd::command::disk::look;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::names::listen;
-use dawn_bootd::names::records::{self, Frame, Host, Item, Why, kept_elsewhere};
+use dawn_bootd::names::records::{self, Elsewhere, Frame, Host, Item, Why, kept_elsewhere};
 use dawn_bootd::output::{CommandError, Deed, Done, Lines, Out, Report, Stop};
 use dawn_cluster::{Snapshot, col, schema};
 use dawn_dns::name::DomainName;
@@ -76,8 +76,8 @@ const USAGE: &str = "
     makedns [-n|--new] [-a|--all] [-s|--slave] [noderange]
     makedns -d|--delete noderange";
 
-const EXTERNAL: &str = "makedns -e does not update a name server elsewhere\n\
-     Hint: let that server ask this one for the cluster's zones (forward or stub zones), or transfer them: servicenode.nameserver=2";
+const EXTERNAL: &str = "makedns -e does not update a name server elsewhere";
+const EXTERNAL_HINT: &str = "let that server ask this one for the cluster's zones (forward or stub zones), or transfer them: servicenode.nameserver=2";
 
 impl Command for Args {
     const NAME: &'static str = "makedns";
@@ -99,8 +99,8 @@ impl Command for Args {
             return Err(Stop::conflict("Unable to enumerate networks, try to run makenetworks"));
         }
         let elsewhere = kept_elsewhere(&ctx.snapshot);
-        if self.external || elsewhere == Some("site.externaldns") {
-            return Err(Stop::refused(EXTERNAL));
+        if self.external || elsewhere == Some(Elsewhere::External) {
+            return Err(CommandError::refused(EXTERNAL).hint(EXTERNAL_HINT).into());
         }
         if self.delete {
             return out.warning(

@@ -73,8 +73,9 @@ impl Report for Delivered {
 
 impl Delivered {
     fn new(node: String, end: End, changed: BTreeSet<String>, mut output: String) -> Self {
-        let reason = reason(&end);
-        output.extend(reason.iter().map(|reason| format!("{reason}\n")));
+        let why = reason(&end);
+        output.extend(why.iter().map(|why| format!("{why}\n")));
+        let reason = why.map(|why| why.reason());
         let status = if end.is_success() { "ok" } else { "failed" };
         Self { node, status, code: (!end.is_success()).then(|| code_of(&end)), reason, end, changed, output }
     }

@@ -96,7 +96,7 @@ fn failures(
         guard(&mut stop, || match event {
             Event::Ended(ended) if !ended.end.is_success() => {
                 let code = |end: &End| format!("exit code {end:?}");
-                let why = reason(&ended.end).unwrap_or_else(|| code(&ended.end));
+                let why = reason(&ended.end).map_or_else(|| code(&ended.end), |why| why.to_string());
                 failed.insert(ended.node, format!("{why}{}", ended.kept.err));
                 Ok(())
             }

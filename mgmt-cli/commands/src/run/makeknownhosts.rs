@@ -3,6 +3,7 @@
 //! The daemon itself knows the keys it gave to its nodes without this file; `ssh` on the management node
 //! reads it. `--scan` records what a host shows now: for nodes whose keys come from elsewhere.
 
+use super::options::unanswered;
 use super::targets::{KNOWN_HOSTS, address, targets};
 use dawn_bootd::command::disk::look;
 use dawn_bootd::command::{Command, Ctx, Kind};
@@ -97,7 +98,7 @@ fn scanned(ctx: &Ctx<'_>, quiet: bool, out: &mut Out<'_>) -> Result<Vec<String>,
                 }
                 lines.push(format!("{} {}", names(ctx, &node)?, shown.key));
             }
-            Err(failure) => out.node_error(&node, CommandError::unavailable(failure.to_string()))?,
+            Err(failure) => out.node_error(&node, unanswered(&failure))?,
         }
     }
     Ok(lines)

@@ -115,6 +115,8 @@ pub struct NodeResult {
     code: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
     stdout: String,
     stderr: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -133,11 +135,13 @@ impl NodeResult {
             End::Stopped => ("stopped", None),
             End::NotStarted => ("not started", None),
         };
+        let why = reason(&ended.end);
         Self {
             node: ended.node.clone(),
             status,
             code,
-            reason: reason(&ended.end),
+            reason: why.as_ref().map(CommandError::reason),
+            hints: why.map(|why| why.hints().to_vec()).unwrap_or_default(),
             stdout: ended.kept.out.clone(),
             stderr: ended.kept.err.clone(),
             cut: ended.kept.is_cut,
@@ -180,14 +184,19 @@ pub fn on_stderr(out: &mut Out<'_>, text: String) -> Done {
     out.send(response)
 }
 
-/// Why there is no exit code, in lines.
-pub fn reason(end: &End) -> Option<String> {
+/// Why there is no exit code.
+pub fn reason(end: &End) -> Option<CommandError> {
     match end {
-        End::Failed(failure) => Some(failure.to_string()),
-        End::TimedOut => Some("the command took too long and was ended".to_owned()),
-        End::Stopped => Some("the command was ended".to_owned()),
+        End::Failed(failure) => Some(unanswered(failure)),
+        End::TimedOut => Some(CommandError::unavailable("the command took too long and was ended")),
+        End::Stopped => Some(CommandError::unavailable("the command was ended")),
         End::NotStarted | End::Exit(_) => None,
     }
+}
+
+/// The error for a host that could not be asked.
+pub fn unanswered(failure: &Failure) -> CommandError {
+    failure.hint().into_iter().fold(CommandError::unavailable(failure.to_string()), CommandError::hint)
 }
 
 /// Counts of a run, and the nodes that its last line names.

@@ -3,7 +3,7 @@
 
 use dawn_bootd::command::Ctx;
 use dawn_bootd::host_keys::Issued;
-use dawn_bootd::output::Stop;
+use dawn_bootd::output::{CommandError, Stop};
 use dawn_bootd::zones::login_keys;
 use dawn_cluster::Snapshot;
 use dawn_remote::host_keys::{HostKeys, KnownHosts};
@@ -97,10 +97,9 @@ pub fn remote_user(ctx: &Ctx<'_>, asked: Option<&str>) -> Result<String, Stop> {
     let caller = ctx.call.username.as_deref().unwrap_or_default();
     let user = asked.unwrap_or(caller);
     if caller != ROOT && user != caller {
-        return Err(Stop::refused(format!(
-            "only root may run commands as another user: you are {caller}, not {user}\n\
-             Hint: `psh -l {user}` logs in with your own keys."
-        )));
+        let text = format!("only root may run commands as another user: you are {caller}, not {user}");
+        let hint = format!("`psh -l {user}` logs in with your own keys.");
+        return Err(CommandError::refused(text).hint(hint).into());
     }
     user_name(user).map(str::to_owned).map_err(|error| Stop::usage(error.to_string()))
 }
@@ -113,10 +112,8 @@ pub fn only_root(ctx: &Ctx<'_>, option: &str, is_given: bool) -> Result<(), Stop
     if !is_given || ctx.call.peer_name.as_deref() == Some(ROOT) {
         return Ok(());
     }
-    Err(Stop::refused(format!(
-        "{option} is for root: the daemon would use it with root's rights on its own machine\n\
-         Hint: `psh`, `pscp` and `prsync` run as yourself."
-    )))
+    let text = format!("{option} is for root: the daemon would use it with root's rights on its own machine");
+    Err(CommandError::refused(text).hint("`psh`, `pscp` and `prsync` run as yourself.").into())
 }
 
 /// The nodes that are left after it was asked which of them answer, and how many did not.

@@ -476,8 +476,8 @@ impl Report for Ran<'_> {
         match end {
             End::Exit(_) => lines.data(format!("{node}: {}", self.done)),
             end => {
-                let why = reason(end).unwrap_or_else(|| "it was not started".to_owned());
-                lines.node_error(node, CommandError::unavailable(why))
+                let why = reason(end).unwrap_or_else(|| CommandError::unavailable("it was not started"));
+                lines.node_error(node, why)
             }
         }
     }

@@ -328,7 +328,7 @@ impl Report for Copied<'_> {
     fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
         let Ended { node, end, kept, .. } = self.0;
         let mut text = format!("{}{}", kept.out, kept.err);
-        text.extend(reason(end).map(|reason| reason + "\n"));
+        text.extend(reason(end).map(|why| format!("{why}\n")));
         prefixed(node, &text).map_or(Ok(()), |text| lines.data(text))
     }
 }

@@ -485,7 +485,7 @@ impl View<'_> {
     fn output(&self, ended: &Ended, out: &mut Out<'_>) -> Done {
         out.report(&NodeResult::of(ended))?;
         let mut text = ended.kept.err.clone();
-        text.extend(reason(&ended.end).map(|reason| reason + "\n"));
+        text.extend(reason(&ended.end).map(|why| format!("{why}\n")));
         if ended.kept.is_cut {
             text.push_str("the output is longer and was cut; -s shows all of it\n");
         }
@@ -497,8 +497,8 @@ impl View<'_> {
 
     fn end_of_stream(&self, ended: &Ended, out: &mut Out<'_>) -> Done {
         let node = &ended.node;
-        if let Some(text) = reason(&ended.end) {
-            prefixed(node, &text).map_or(Ok(()), |text| out.data(text))?;
+        if let Some(why) = reason(&ended.end) {
+            prefixed(node, &why.to_string()).map_or(Ok(()), |text| out.data(text))?;
         }
         match &ended.end {
             End::Exit(0) => Ok(()),
@@ -513,7 +513,7 @@ impl View<'_> {
     fn hold(&mut self, ended: &Ended) {
         let mut text = ended.kept.out.clone();
         text.push_str(&ended.kept.err);
-        text.extend(reason(&ended.end).map(|reason| reason.replace(&ended.node, "the node") + "\n"));
+        text.extend(reason(&ended.end).map(|why| why.to_string().replace(&ended.node, "the node") + "\n"));
         match ended.end {
             End::Exit(0) => {}
             End::Exit(code) => text.push_str(&format!("exit code {code}\n")),

@@ -74,7 +74,7 @@ impl Command for Args {
         lines.into_iter().try_for_each(|line| out.notice(line))?;
         result.map_err(|error| Stop::unavailable(error.to_string()))?;
         if !self.undo && !self.dry_run {
-            needs(snapshot, name).into_iter().try_for_each(|text| out.warning(text))?;
+            needs(snapshot, name).into_iter().try_for_each(|unmet| out.warning(unmet.to_string()))?;
         }
         if self.dry_run || !snapshot.osimage(name).is_some_and(|image| is_ramdisk(&image)) {
             return Ok(());

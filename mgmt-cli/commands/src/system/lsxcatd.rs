@@ -1,8 +1,11 @@
 //! `lsxcatd`: what this daemon is.
 
 use dawn_bootd::command::{Command, Ctx, Kind, VERSION};
+use dawn_bootd::database::Place;
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report};
-use dawn_bootd::patience;
+use dawn_bootd::patience::{self, AwayState};
+use serde::Serialize;
+use std::borrow::Cow;
 
 /// Show the version, kind and database of the daemon
 #[derive(Debug, clap::Args)]
@@ -22,26 +25,33 @@ pub struct Args {
 }
 
 /// Facts about the daemon.
-#[derive(Default, serde::Serialize)]
-struct Fact {
+#[derive(Default, Serialize)]
+struct Fact<'d> {
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     node_type: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_object")]
-    database: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<Database<'d>>,
 }
 
-/// Each line `key=value` as a field.
-fn as_object<S: serde::Serializer>(lines: &Option<Vec<String>>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(lines.iter().flatten().map(|line| line.split_once('=').unwrap_or((line, ""))))
+/// Its database.
+#[derive(Serialize)]
+struct Database<'d> {
+    #[serde(flatten)]
+    place: Cow<'d, Place>,
+    /// Only while it does not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    away: Option<AwayState>,
 }
 
-impl Report for Fact {
+impl Report for Fact<'_> {
     fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
         self.version.iter().try_for_each(|version| lines.line(*version))?;
         self.node_type.iter().try_for_each(|kind| lines.line(format!("This is a {kind}")))?;
-        self.database.iter().flatten().try_for_each(|line| lines.line(line))
+        let Some(Database { place, away }) = &self.database else { return Ok(()) };
+        place.lines().into_iter().try_for_each(|line| lines.line(line))?;
+        away.iter().try_for_each(|away| lines.line(format!("dbstate={away}")))
     }
 }
 
@@ -61,11 +71,10 @@ impl Command for Args {
         }
         if self.all || self.database {
             // The daemon may have moved to another database since it was started.
-            let now = ctx.model.address().map(|address| dawn_bootd::database::lines(&address));
-            let mut lines = now.unwrap_or_else(|| ctx.database.to_vec());
-            let state = ctx.model.away().map(|away| patience::state(&away, &ctx.snapshot));
-            lines.extend(state.map(|state| format!("dbstate={state}")));
-            out.report(&Fact { database: Some(lines), ..Fact::default() })?;
+            let now = ctx.model.address().map(|address| Cow::Owned(Place::of(&address)));
+            let place = now.unwrap_or(Cow::Borrowed(ctx.database));
+            let away = ctx.model.away().map(|away| patience::state(&away, &ctx.snapshot));
+            out.report(&Fact { database: Some(Database { place, away }), ..Fact::default() })?;
         }
         Ok(())
     }

@@ -1,11 +1,15 @@
 //! Checks of this machine: directories, certificates, ports, room, loaders, addresses and networks.
 
 use super::{Finding, Site};
+use crate::builder::report;
 use dawn_bootd::Ports;
 use dawn_bootd::address;
 use dawn_bootd::closed_files;
 use dawn_bootd::held_ports::{Transport, Wanted, held};
 use dawn_bootd::loaders;
+use dawn_bootd::patience::AwayState;
+use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 /// Free bytes of the data directory below which the daemon is about to fail, and below which an administrator
@@ -57,17 +61,26 @@ pub(super) fn daemon(site: &Site<'_>) -> Vec<Finding> {
     }]
 }
 
-/// Ports that other programs hold; those of a running daemon are its own.
-/// Whether the daemon has its database. It says `dbstate` if not.
+/// Whether the daemon has its database.
 pub(super) fn database(site: &Site<'_>) -> Vec<Finding> {
-    let Some(lines) = site.daemon.as_ref().ok().and_then(|_| site.ask(&["lsxcatd", "-d"]).ok()) else {
+    #[derive(Deserialize)]
+    struct Database {
+        away: Option<AwayState>,
+    }
+    #[derive(Deserialize)]
+    struct Fact {
+        database: Database,
+    }
+    if !site.is_served() {
         return Vec::new();
-    };
-    let states = lines.iter().filter_map(|line| line.strip_prefix("dbstate="));
+    }
+    let facts: Vec<Fact> = report(site.environment, "lsxcatd", &["-d"]).unwrap_or_default();
     let cure = "start the database server; changes wait for it or fail until then (docs/databases.md)";
-    states.map(|state| Finding::failed(state, cure)).collect()
+    let states = facts.into_iter().filter_map(|fact| fact.database.away);
+    states.map(|away| Finding::failed(away.to_string(), cure)).collect()
 }
 
+/// Ports that other programs hold; those of a running daemon are its own.
 pub(super) fn ports(_: &Site<'_>) -> Vec<Finding> {
     let Ports { dhcp, dns, tftp, http, https, nfs, portmap, xcatd, status } = Ports::default();
     let udp = [dhcp, dns, tftp, portmap].map(|port| Wanted(Transport::Udp, port));
@@ -161,8 +174,9 @@ pub(super) fn password(site: &Site<'_>) -> Vec<Finding> {
     if !site.is_served() {
         return Vec::new();
     }
-    let rows = site.ask(&["tabdump", "passwd"]).unwrap_or_default();
-    vec![match rows.iter().any(|row| row.starts_with("\"system\"")) {
+    let rows: Vec<BTreeMap<String, String>> =
+        report(site.environment, "tabdump", &["passwd"]).unwrap_or_default();
+    vec![match rows.iter().any(|row| row.get("key").is_some_and(|key| key == "system")) {
         true => Finding::ok("a password for root of the images is set"),
         false => Finding::warn(
             "no password for root of the images is set: only ssh keys let you in",

@@ -10,12 +10,13 @@ mod network;
 mod nodes;
 
 use super::LocalCommand;
-use crate::builder::send;
+use crate::builder::{report, send};
 use crate::environment::Environment;
 use dawn_bootd::command::Registry;
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_xcatd::{Data, Request};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Check the installation, and whether nodes would boot
@@ -128,8 +129,10 @@ impl Site<'_> {
 
     /// A value of the table `site`.
     fn setting(&self, key: &str) -> Option<String> {
-        let lines = self.ask(&["gettab", &format!("key={key}"), "site.value"]).ok()?;
-        lines.into_iter().find(|line| !line.is_empty())
+        let words = [format!("key={key}"), "site.value".to_owned()];
+        let words = words.each_ref().map(String::as_str);
+        let rows: Vec<BTreeMap<String, String>> = report(self.environment, "gettab", &words).ok()?;
+        rows.into_iter().flat_map(BTreeMap::into_values).next()
     }
 }
 

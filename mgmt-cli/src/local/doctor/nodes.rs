@@ -1,7 +1,7 @@
 //! Whether nodes would boot: their boot is planned as `dawn explain` does it, and every problem is a failure.
 
 use super::{Finding, Site};
-use serde_json::Value;
+use serde::Deserialize;
 
 /// Nodes whose problems are shown at most.
 const NODES_MAX: usize = 1_000;
@@ -14,35 +14,49 @@ pub(super) fn boots(site: &Site<'_>) -> Vec<Finding> {
     }
 }
 
-/// One finding for each problem of each node; one for a node without.
-fn read(text: &str) -> Vec<Finding> {
-    let Ok(Value::Array(nodes)) = serde_json::from_str(text) else {
-        return vec![Finding::failed("the answer of dawn explain is not JSON", "dawn explain NODE")];
-    };
-    nodes.iter().take(NODES_MAX).flat_map(node).collect()
+/// What `dawn explain --json` says of a node, as far as it is looked at.
+#[derive(Deserialize)]
+struct Explained {
+    node: String,
+    state: Option<String>,
+    problems: Vec<Said>,
+    conflicts: Vec<Said>,
+    advice: Option<Said>,
 }
 
-fn node(explained: &Value) -> Vec<Finding> {
-    let text = |key: &str| explained.get(key).and_then(Value::as_str).unwrap_or_default();
-    let list = |key: &str| {
-        let values = explained.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        values.iter().filter_map(Value::as_str)
-    };
-    let (name, state) = (text("node"), text("state"));
-    let advice = explained.get("advice").and_then(Value::as_str).map(str::to_owned);
-    let cure = advice.unwrap_or_else(|| format!("dawn explain {name} shows where each value comes from"));
-    let mut findings: Vec<Finding> = list("problems")
-        .map(|problem| Finding::failed(format!("{name} would not boot: {problem}"), cure.clone()))
+/// One thing that is wrong.
+#[derive(Deserialize)]
+struct Said {
+    message: String,
+    hint: Option<String>,
+}
+
+/// One finding for each problem of each node; one for a node without.
+fn read(text: &str) -> Vec<Finding> {
+    match serde_json::from_str::<Vec<Explained>>(text) {
+        Ok(nodes) => nodes.into_iter().take(NODES_MAX).flat_map(node).collect(),
+        Err(_) => vec![Finding::failed("the answer of dawn explain is not JSON", "dawn explain NODE")],
+    }
+}
+
+fn node(Explained { node: name, state, problems, conflicts, advice }: Explained) -> Vec<Finding> {
+    let usual = format!("dawn explain {name} shows where each value comes from");
+    let advice = advice.map(|advice| advice.hint.unwrap_or(advice.message));
+    let cure = |hint: Option<String>| hint.or_else(|| advice.clone()).unwrap_or_else(|| usual.clone());
+    let mut findings: Vec<Finding> = problems
+        .into_iter()
+        .map(|said| Finding::failed(format!("{name} would not boot: {}", said.message), cure(said.hint)))
         .collect();
-    if findings.is_empty() && state.is_empty() {
-        findings.push(Finding::failed(
+    match state.filter(|state| !state.is_empty()) {
+        _ if !findings.is_empty() => {}
+        None => findings.push(Finding::failed(
             format!("{name} would not boot: it has no boot state"),
             format!("dawn nodeset {name} osimage=IMAGE"),
-        ));
-    } else if findings.is_empty() {
-        findings.push(Finding::ok(format!("{name} would boot: {state}")));
+        )),
+        Some(state) => findings.push(Finding::ok(format!("{name} would boot: {state}"))),
     }
-    findings.extend(list("conflicts").map(|text| Finding::warn(format!("{name}: {text}"), cure.clone())));
+    let warn = |said: Said| Finding::warn(format!("{name}: {}", said.message), cure(said.hint));
+    findings.extend(conflicts.into_iter().map(warn));
     findings
 }
 
@@ -54,7 +68,10 @@ mod tests {
     fn problems_fail_and_contradictions_warn() {
         let answer = r#"[
             {"node": "cn1", "state": "netboot img", "problems": [], "conflicts": []},
-            {"node": "cn2", "state": "netboot img", "problems": ["it has no MAC"], "conflicts": ["two rows"], "advice": "give it one"},
+            {"node": "cn2", "state": "netboot img", 
+             "problems": [{"code": "no_mac", "message": "it has no MAC", "hint": "give it one"}],
+             "conflicts": [{"code": "two_stores", "message": "two rows"}],
+             "advice": {"code": "archive_is_old", "message": "its archive is old", "hint": "renew it"}},
             {"node": "cn3", "state": null, "problems": [], "conflicts": []}
         ]"#;
         let lines = super::super::tests::lines(&read(answer));
@@ -63,7 +80,7 @@ mod tests {
             [failed] cn2 would not boot: it has no MAC
                      give it one
             [warn]   cn2: two rows
-                     give it one
+                     renew it
             [failed] cn3 would not boot: it has no boot state
                      dawn nodeset cn3 osimage=IMAGE
         "]]

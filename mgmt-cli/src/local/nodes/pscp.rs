@@ -154,7 +154,7 @@ struct Copied {
 impl Copied {
     fn of(ended: &Ended) -> Self {
         let mut text = format!("{}{}", ended.kept.out, ended.kept.err);
-        text.extend(reason(&ended.end).map(|reason| reason + "\n"));
+        text.extend(reason(&ended.end).map(|why| format!("{why}\n")));
         if ended.end.is_success() {
             text.push_str("done\n");
         } else if text.is_empty() {

@@ -112,8 +112,8 @@ fn end(screen: &mut Screen, ended: &Ended) {
         End::Exit(0) => return,
         End::TimedOut => screen.err(&format!("{node}: timeout exceeded\n")),
         other => {
-            if let Some(text) = reason(other) {
-                show(screen, node, &text);
+            if let Some(why) = reason(other) {
+                show(screen, node, &why.to_string());
             }
         }
     }
