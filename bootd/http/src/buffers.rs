@@ -1,7 +1,7 @@
 //! Buffers for connections that have something to read or to send; one that waits for its client holds none.
 //!
-//! A connection nearly always gives its buffers back before another one of the same thread takes some. So each
-//! thread keeps one pair, and a request costs no allocation for them.
+//! A connection nearly always gives its buffers back before another one of the same thread takes some. So
+//! each thread keeps one pair, and a request costs no allocation for them.
 
 use std::cell::RefCell;
 

@@ -187,7 +187,7 @@ impl Service {
                     let service = Arc::clone(&self);
                     connections.spawn(async move {
                         tokio::select! {
-                            // First: a connection that has lost its place begins nothing that would be cut off.
+                            // First: without a place no request is begun, only to be cut off.
                             biased;
                             () = leave.notified() => {
                                 tracing::debug!(peer = %caller.peer, "idle connection was closed for a new one");

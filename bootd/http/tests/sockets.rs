@@ -136,6 +136,23 @@ async fn a_stop_does_not_wait_for_idle_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_a_client_that_never_pauses() {
+    let host = Host::start(None, Limits::default()).await;
+    host.write("install/small", b"x");
+    let mut asks = TcpStream::connect(host.running.address()).unwrap();
+    let mut listens = asks.try_clone().unwrap();
+    let requests = "GET /install/small HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+    let asks = std::thread::spawn(move || while asks.write_all(requests.as_bytes()).is_ok() {});
+    let mut answers = [0; 100_000];
+    listens.read_exact(&mut answers).unwrap();
+    let listens = std::thread::spawn(move || while matches!(listens.read(&mut answers), Ok(1..)) {});
+    host.stop.cancel();
+    host.running.finished().await;
+    asks.join().unwrap();
+    listens.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_of_every_size_and_part() {
     let host = Host::start(None, Limits::default()).await;
     for size in [0, 1, 1024, 65_536, 65_537, 5_000_000] {
