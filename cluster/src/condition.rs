@@ -3,9 +3,9 @@
 //!
 //! Which operators there are depends on the command: the node commands take `==`, `!=`, `=~` and `!~`, `-w`
 //! of the object commands and `wherevals` take `=` as well, and `tabdump -w` compares order, too. One
-//! difference is xCAT's: for `tabdump -w` the pattern of `=~` and `!~` is one of SQL's LIKE, elsewhere a regular
-//! expression, which is unanchored and takes linear time. Slashes around a pattern are taken off, of a regular
-//! expression one pair.
+//! difference is xCAT's: for `tabdump -w` the pattern of `=~` and `!~` is one of SQL's LIKE, elsewhere a
+//! regular expression, which is unanchored and takes linear time. Slashes around a pattern are taken off, of
+//! a regular expression one pair.
 
 use crate::like::like;
 use crate::names::excerpt;

@@ -70,7 +70,9 @@ fn missing_paths(page: &str, top: &Path) -> Vec<String> {
     let is_ours = |path: &&str| {
         let names_a_file = !path.contains(['<', '*']) && !path.contains("/COMMAND");
         let folder = path.split_once('/').map_or("", |(first, _)| first);
-        let is_folder = !folder.is_empty() && !folder.starts_with('.') && top.join(folder).is_dir();
+        // What a build makes need not be there.
+        let is_built = folder.is_empty() || folder.starts_with('.') || folder == "target";
+        let is_folder = !is_built && top.join(folder).is_dir();
         names_a_file && is_folder
     };
     let quoted = page.split('`').skip(1).step_by(2).filter(is_ours);
@@ -85,6 +87,7 @@ mod tests {
     #[test]
     fn paths_that_are_not_there_are_found() {
         let page = "`xtask/src/main.rs`, `xtask/src/tidy/`, `live/reach.rs`, `/proc/cmdline`, `./mine`, \
+            `target/none`, \
             `xtask/src/*.txt` and `xtask/src/none.rs`";
         assert_eq!(missing_paths(page, &paths::workspace()), ["xtask/src/none.rs does not exist"]);
     }
