@@ -12,6 +12,8 @@ use crate::suite::Count;
 
 /// Calls that take a column.
 const CALLS: [&str; 4] = [".attr(", ".attr_with_source(", "Col::known(", "find_col("];
+/// Lines of one call that are looked at together, at most.
+const CALL_LINES_MAX: usize = 8;
 /// The call that takes the name of a column of an image, which a file says.
 const NAMED: &str = ".named(\"";
 /// Calls that take a key of `site`.
@@ -23,9 +25,10 @@ const EXEMPT: [&str; 2] = ["cluster/", "xtask/src/tidy/columns.rs"];
 
 /// All sources but tests, whose tables of cases are texts.
 pub(super) fn check() -> Result<Count> {
-    let mut wrong = Vec::new();
+    let (mut wrong, mut calls) = (Vec::new(), Calls::default());
     code::each_line(&mut |file, number, line| {
-        if let Some(name) = found(line).filter(|_| !EXEMPT.iter().any(|one| file.starts_with(one))) {
+        let Some(whole) = calls.whole(line) else { return };
+        if let Some(name) = found(&whole).filter(|_| !EXEMPT.iter().any(|one| file.starts_with(one))) {
             wrong.push(format!("{file}:{number}: \"{name}\": use dawn_cluster::col"));
         }
     })?;
@@ -50,6 +53,33 @@ fn undeclared_keys() -> Result<Vec<String>> {
 /// The keys of `site` that a line asks for by their texts.
 fn site_keys(line: &str) -> impl Iterator<Item = &str> {
     SITE_CALLS.iter().flat_map(|call| line.split(call).skip(1)).filter_map(|rest| rest.split('"').next())
+}
+
+/// Lines of code, those of one call joined: the formatter breaks long ones.
+#[derive(Default)]
+struct Calls {
+    text: String,
+    lines: usize,
+}
+
+impl Calls {
+    /// The line, together with those before it that belong to its call; `None` if the call goes on.
+    fn whole(&mut self, line: &str) -> Option<String> {
+        let line = if self.lines == 0 { line } else { line.trim() };
+        self.text.push_str(line);
+        self.lines += 1;
+        let goes_on =
+            CALLS.iter().filter_map(|call| self.text.split_once(call)).any(|(_, rest)| !is_closed(rest));
+        if goes_on && self.lines < CALL_LINES_MAX {
+            return None;
+        }
+        self.lines = 0;
+        Some(std::mem::take(&mut self.text))
+    }
+}
+
+fn is_closed(rest: &str) -> bool {
+    within_call(rest).len() < rest.len()
 }
 
 /// The first text `table.column` in a call that takes a column, be it put together; or the name of a column.
@@ -86,13 +116,33 @@ fn is_column(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{found, site_keys};
+    use super::{Calls, found, site_keys};
 
     #[test]
     fn keys_of_site_are_found() {
         let line = r#"snapshot.site("domain").or_else(|| snapshot.site("master"))"#;
         assert_eq!(site_keys(line).collect::<Vec<_>>(), ["domain", "master"]);
         assert_eq!(site_keys(r#"snapshot.site(key)"#).count(), 0);
+    }
+
+    #[test]
+    fn calls_over_several_lines_are_found() {
+        let find = |lines: &[&str]| {
+            let mut calls = Calls::default();
+            let whole: Vec<String> = lines.iter().filter_map(|line| calls.whole(line)).collect();
+            whole.iter().find_map(|text| found(text).map(str::to_owned))
+        };
+        let broken = [
+            "    let ip = snapshot.attr(",
+            "        node,",
+            "        &format!(\"noderes.{name}\"),",
+            "    )?;",
+        ];
+        assert_eq!(find(&broken).as_deref(), Some("noderes.{name}"));
+        let typed =
+            ["snapshot.attr(", "    node,", "    col::hosts::IP,", ").map(|ip| format!(\"{node}.{ip}\"))"];
+        assert_eq!(find(&typed), None);
+        assert_eq!(find(&["snapshot.attr(", "\"mac.mac\""]), None, "a call that never ends");
     }
 
     #[test]
