@@ -193,6 +193,7 @@ impl Args {
         } else if self.nics {
             only = Some(NIC_COLUMNS.iter().map(|column| (*column).to_owned()).collect());
         }
+        // All attributes are read only for those that see them: ten thousand nodes are named at once.
         let long = self.long || self.stanza || only.is_some() || out.is_json() || words.names.is_some();
         let names_only = self.short || !long && !self.osimage;
         let with_type = types.len() > 1 && self.template.is_none();

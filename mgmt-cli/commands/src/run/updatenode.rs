@@ -109,6 +109,7 @@ impl Command for Args {
             fanout: number(self.fanout.as_deref(), variables.get("DSH_FANOUT"), "--fanout")?
                 .unwrap_or(FANOUT_DEFAULT),
             idle: number(self.timeout.as_deref(), variables.get("DSH_TIMEOUT"), "-t")?.map(seconds),
+            // Lines go as they come; a list of results has each node's output as a whole.
             stream: !out.is_json(),
             ..Settings::default()
         };
