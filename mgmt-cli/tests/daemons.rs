@@ -506,7 +506,7 @@ fn doctor_says_what_is_wrong() {
     assert!(text.contains("[failed] n1 would not boot: "), "{text}");
     let (text, _) = doctor(&daemon.settings.host, &["--data", &data, "--json", "n1"]);
     let list: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
-    assert!(list.iter().any(|finding| finding["state"] == "failed" && finding["cure"].is_string()), "{text}");
+    assert!(list.iter().any(|finding| finding["state"] == "failed" && finding["hint"].is_string()), "{text}");
 }
 
 /// Runs openssl(1) in a directory.

@@ -14,7 +14,7 @@ pub use problem::Problem;
 pub use report::{Deed, Lines, Report};
 
 use dawn_xcatd::{Data, Element, Gone, NodeItem, Response, Sink};
-use report::{Failure, JsonList, Message, NodeFailure, NodeText};
+use report::{Failure, JsonList, Message, NodeFailure, NodeText, Usage};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 use tokio::io::DuplexStream;
@@ -166,6 +166,17 @@ impl<'a> Out<'a> {
         match self.form {
             Form::Text => self.put_data(text.into()),
             Form::Json(_) => Ok(()),
+        }
+    }
+
+    /// How a command is called, where xCAT prints that as plain lines.
+    ///
+    /// # Errors
+    /// The caller has gone.
+    pub fn usage(&mut self, text: &str) -> Done {
+        match self.form {
+            Form::Text => text.lines().try_for_each(|line| self.put_line(line.to_owned())),
+            Form::Json(_) => self.element(&Usage { usage: text.trim() }),
         }
     }
 

@@ -113,6 +113,12 @@ pub(super) struct Message<'t> {
     pub(super) message: &'t str,
 }
 
+/// How a command is called.
+#[derive(serde::Serialize)]
+pub(super) struct Usage<'t> {
+    pub(super) usage: &'t str,
+}
+
 /// What is known of a node in one text.
 #[derive(serde::Serialize)]
 pub(super) struct NodeText<'t> {

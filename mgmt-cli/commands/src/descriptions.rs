@@ -12,6 +12,58 @@ pub fn purpose(col: Col) -> Option<&'static str> {
     TEXTS.lines().filter_map(|line| line.split_once('\t')).find(|(of, _)| *of == name).map(|(_, text)| text)
 }
 
+/// What the schema says of a table, as data.
+#[derive(serde::Serialize)]
+pub struct TableFacts {
+    /// Columns that name a row.
+    keys: Vec<&'static str>,
+    /// Whether a row is about a node or a group.
+    of_nodes: bool,
+    columns: usize,
+}
+
+/// The facts of a table.
+pub fn table_facts(table: &'static Table) -> TableFacts {
+    let keys = table.key_names().collect();
+    TableFacts { keys, of_nodes: table.is_node_table, columns: table.columns.len() }
+}
+
+/// What the schema says of a column, as data.
+#[derive(serde::Serialize)]
+pub struct ColumnFacts {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purpose: Option<&'static str>,
+    #[serde(rename = "type")]
+    sql_type: &'static str,
+    key: bool,
+    required: bool,
+    /// Keys of `site` that are known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    known: Vec<KnownKey>,
+}
+
+/// A key of `site`.
+#[derive(serde::Serialize)]
+struct KnownKey {
+    name: &'static str,
+    purpose: &'static str,
+    used: bool,
+}
+
+/// The facts of a column.
+pub fn column_facts(table: &Table, name: &str) -> ColumnFacts {
+    let column = table.columns.iter().find(|column| column.name == name);
+    let known = |key: &SiteKey| KnownKey { name: key.name, purpose: key.text, used: key.is_used };
+    let lists_keys = table.name == "site" && name == "key";
+    ColumnFacts {
+        purpose: table.col(name).and_then(purpose),
+        sql_type: column.and_then(|column| column.sql_type).unwrap_or("text"),
+        key: column.is_some_and(|column| column.is_key),
+        required: column.is_some_and(|column| column.required),
+        known: if lists_keys { site_keys().iter().map(known).collect() } else { Vec::new() },
+    }
+}
+
 /// A table in one line.
 pub fn table(name: &str) -> String {
     let Some(table) = schema().find(name) else { return String::new() };

@@ -18,6 +18,7 @@ use dawn_serving::whole;
 use dawn_statelite::site_keys_of;
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -435,7 +436,13 @@ impl Report for FileDifference {
 struct LineDifference<'t> {
     change: char,
     line: &'t str,
+    /// What the line says, for programs.
+    #[serde(flatten)]
+    fields: Fields,
 }
+
+/// What a line of a file says, by name.
+pub type Fields = BTreeMap<&'static str, serde_json::Value>;
 
 impl Report for LineDifference<'_> {
     fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
@@ -445,11 +452,22 @@ impl Report for LineDifference<'_> {
 
 /// Shows the lines of a file that would differ, regardless of their order.
 pub fn show_lines(path: &Path, old: &str, new: &str, out: &mut Out<'_>) -> Done {
+    show_lines_with(path, old, new, out, |_| Fields::new())
+}
+
+/// The same for a file whose lines have fields.
+pub fn show_lines_with(
+    path: &Path,
+    old: &str,
+    new: &str,
+    out: &mut Out<'_>,
+    fields: impl Fn(&str) -> Fields,
+) -> Done {
     let gone = old.lines().filter(|line| !new.lines().any(|other| other == *line));
     let come = new.lines().filter(|line| !old.lines().any(|other| other == *line));
-    let gone = gone.map(|line| LineDifference { change: '-', line });
-    let lines: Vec<LineDifference<'_>> =
-        gone.chain(come.map(|line| LineDifference { change: '+', line })).collect();
+    let gone = gone.map(|line| LineDifference { change: '-', line, fields: fields(line) });
+    let come = come.map(|line| LineDifference { change: '+', line, fields: fields(line) });
+    let lines: Vec<LineDifference<'_>> = gone.chain(come).collect();
     if lines.is_empty() {
         return out.heading(NOTHING);
     }

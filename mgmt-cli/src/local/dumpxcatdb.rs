@@ -29,7 +29,9 @@ impl LocalCommand for Args {
         let path = self.options.path(missing, environment, out)?;
         let directory = environment.directory.join(path);
         if !directory.is_dir() && !self.options.dry_run {
-            out.notice(format!(" Creating {} for database dump", directory.display()))?;
+            let name = directory.display().to_string();
+            let line = format!(" Creating {name} for database dump");
+            out.report(&Deed::new("created", "directory", name).line(line))?;
             let failed = |error| CommandError::conflict(directory.display().to_string()).cause(error);
             DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed)?;
         }

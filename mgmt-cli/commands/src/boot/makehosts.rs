@@ -1,6 +1,6 @@
 //! `makehosts`: node names in `/etc/hosts` of this machine.
 
-use crate::edits::{keep_old, show_lines};
+use crate::edits::{Fields, keep_old, show_lines_with};
 use crate::hosts::{Entry, Style, entries, merge};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::hosts_record::{self, Record};
@@ -70,7 +70,7 @@ impl Command for Args {
         let names = nodes.iter().map(|(node, _)| node.as_str()).collect();
         let merged = merge(text, &entries, &record.stale(&names), self.delete);
         if self.dry_run {
-            return show_lines(path, &old, &merged, out);
+            return show_lines_with(path, &old, &merged, out, fields);
         }
         write(path, &merged).map_err(|error| failed(path, &error))?;
         if self.new {
@@ -82,6 +82,13 @@ impl Command for Args {
         }
         record.write(directory).map_err(|error| failed(Path::new(hosts_record::FILE), &error))
     }
+}
+
+/// Address and names of a line (hosts(5)); nothing of a comment.
+fn fields(line: &str) -> Fields {
+    let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+    let Some(address) = words.next() else { return Fields::new() };
+    Fields::from([("address", address.into()), ("names", words.collect::<Vec<_>>().into())])
 }
 
 impl Args {

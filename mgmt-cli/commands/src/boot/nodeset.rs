@@ -56,7 +56,7 @@ impl Command for Args {
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let [word] = self.state.as_slice() else {
             out.error(CommandError::usage(format!("Invalid argument: '{}'", self.state.join(" "))))?;
-            return out.notice("Usage: nodeset NODERANGE STATE");
+            return out.usage("Usage: nodeset NODERANGE STATE");
         };
         if self.all && word != "stat" {
             return Err(Stop::usage("'-a' could only be used with 'stat' subcommand."));

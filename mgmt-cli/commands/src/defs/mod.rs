@@ -302,7 +302,7 @@ pub fn help(command: &str, kind: Option<&str>, ctx: &Ctx<'_>, out: &mut Out<'_>)
 /// The usage lines; exit code 1 if an error was reported.
 pub fn usage(command: &str, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     match ctx.registry.find(command) {
-        Some(entry) => out.lines(&(entry.clap)().render_usage().to_string()),
+        Some(entry) => out.usage(&(entry.clap)().render_usage().to_string()),
         None => Ok(()),
     }
 }

@@ -76,9 +76,9 @@ impl Command for Args {
             Service::Ours if self.delete => nothing_to_delete(out),
             Service::Ours => {
                 let said = |one: Found| match (&one.place, one.lacks()) {
-                    (None, _) => (one.node, Ok(IGNORED)),
+                    (None, _) => (one.node, Ok(Outcome::Ignored)),
                     (Some(_), Some(why)) => (one.node, Err(CommandError::refused(why))),
-                    (Some(_), None) => (one.node, Ok("Created")),
+                    (Some(_), None) => (one.node, Ok(Outcome::Created)),
                 };
                 say(found(ctx, self.noderange.is_some()).into_iter().map(said).collect(), out)
             }
@@ -87,21 +87,33 @@ impl Command for Args {
 }
 
 /// What is said of a node.
-type Said = (String, Result<&'static str, CommandError>);
+type Said = (String, Result<Outcome, CommandError>);
 
-/// A node that has no console.
-const IGNORED: &str = "ignore, cons attribute or serialport attribute is not specified.";
+/// What was done for a node.
+#[derive(Clone, Copy, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    Created,
+    Deleted,
+    /// It has no console: neither nodehm.cons nor nodehm.serialport is set.
+    Ignored,
+}
 
-/// What was done for a node, in xCAT's words.
+/// The same with the node; the lines have xCAT's words.
 #[derive(serde::Serialize)]
 struct Saying<'n> {
     node: &'n str,
-    result: &'static str,
+    result: Outcome,
 }
 
 impl Report for Saying<'_> {
     fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
-        lines.node(self.node, self.result)
+        let words = match self.result {
+            Outcome::Created => "Created",
+            Outcome::Deleted => "Deleted",
+            Outcome::Ignored => "ignore, cons attribute or serialport attribute is not specified.",
+        };
+        lines.node(self.node, words)
     }
 }
 
@@ -196,21 +208,21 @@ impl Args {
                     .collect(),
             };
             gone.iter().for_each(|node| nodes.remove(node));
-            return gone.into_iter().map(|node| (node, Ok("Deleted"))).collect();
+            return gone.into_iter().map(|node| (node, Ok(Outcome::Deleted))).collect();
         }
         let mut all = Vec::new();
         for one in found(ctx, is_named) {
             let odd =
                 || (!is_plain(&one.node)).then(|| "the name cannot be written to nodes.json".to_owned());
             let said = match (&one.place, one.lacks().or_else(odd)) {
-                (None, _) => Ok(IGNORED),
+                (None, _) => Ok(Outcome::Ignored),
                 (Some(_), Some(why)) => {
                     let text = format!("Failed to create console entry in goconserver: {why}");
                     Err(CommandError::refused(text))
                 }
                 (Some(_), None) => {
                     nodes.set(&one.node, one.on_demand);
-                    Ok("Created")
+                    Ok(Outcome::Created)
                 }
             };
             all.push((one.node, said));

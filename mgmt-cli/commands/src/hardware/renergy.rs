@@ -7,6 +7,7 @@ use dawn_hardware::facts::energy::{Power, Site, Temperature};
 use dawn_hardware::target::Deciding;
 use dawn_hardware::{Error, Links, Target};
 use jiff::tz::TimeZone;
+use serde::Serialize;
 use std::sync::Arc;
 
 /// The words of WHAT.
@@ -23,17 +24,59 @@ pub struct Args {
     what: Vec<String>,
 }
 
-/// A figure of a node.
-#[derive(serde::Serialize)]
-struct Figure<'n> {
+/// What a node draws and how warm it is.
+#[derive(Serialize)]
+struct Energy<'n> {
     node: &'n str,
-    label: String,
-    value: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    power: Option<PowerFigures>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    temperatures: Vec<Degrees>,
 }
 
-impl Report for Figure<'_> {
+/// The power over the time in which it is measured.
+#[derive(Serialize)]
+struct PowerFigures {
+    current_watts: u16,
+    minimum_watts: u16,
+    maximum_watts: u16,
+    average_watts: u16,
+    /// By the clock of the BMC, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    period_ms: u32,
+    measuring: bool,
+    /// The same time as xCAT prints it.
+    #[serde(skip)]
+    local_time: String,
+}
+
+/// The temperature at one place.
+#[derive(Serialize)]
+struct Degrees {
+    place: &'static str,
+    instance: u8,
+    celsius: i8,
+    #[serde(skip)]
+    label: &'static str,
+}
+
+impl Report for Energy<'_> {
     fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
-        lines.node(self.node, format!("{:<36} : {}", self.label, self.value))
+        let mut say = |label: &str, value: String| lines.node(self.node, format!("{label:<36} : {value}"));
+        if let Some(power) = &self.power {
+            say("Current Power", format!("{}W", power.current_watts))?;
+            say("Minimum Power over sampling duration", format!("{}W", power.minimum_watts))?;
+            say("Maximum Power over sampling duration", format!("{}W", power.maximum_watts))?;
+            say("Average Power over sampling duration", format!("{}W", power.average_watts))?;
+            say("Time Stamp", power.local_time.clone())?;
+            say("Statistics reporting time period", format!("{} milliseconds", power.period_ms))?;
+            let measuring = if power.measuring { "Active" } else { "Inactivate" };
+            say("Power Measurement", measuring.to_owned())?;
+        }
+        self.temperatures.iter().try_for_each(|Degrees { instance, celsius, label, .. }| {
+            say(&format!("{label} Instance {instance}"), format!("{celsius:+} Centigrade"))
+        })
     }
 }
 
@@ -60,8 +103,8 @@ impl Command for Args {
         };
         let targets = jobs::targets(ctx, Deciding::Mgt);
         jobs::run(ctx, out, jobs::fanout(ctx)?, targets, job, |out, node, (power, temperatures)| {
-            let figures = power.iter().flat_map(of_power).chain(temperatures.iter().map(of_temperature));
-            figures.into_iter().try_for_each(|(label, value)| out.report(&Figure { node, label, value }))
+            let temperatures = temperatures.iter().map(of_temperature).collect();
+            out.report(&Energy { node, power: power.as_ref().map(of_power), temperatures })
         })
     }
 }
@@ -75,30 +118,28 @@ fn refusal(word: &str) -> Option<String> {
     }
 }
 
-fn of_power(power: &Power) -> Vec<(String, String)> {
-    let time = jiff::Timestamp::from_second(i64::from(power.time)).map_or_else(
-        |_| power.time.to_string(),
-        |time| time.to_zoned(TimeZone::system()).strftime("%-m/%-d/%Y - %-H:%-M:%-S").to_string(),
-    );
-    let watts = |watts: u16| format!("{watts}W");
-    [
-        ("Current Power", watts(power.current_watts)),
-        ("Minimum Power over sampling duration", watts(power.minimum_watts)),
-        ("Maximum Power over sampling duration", watts(power.maximum_watts)),
-        ("Average Power over sampling duration", watts(power.average_watts)),
-        ("Time Stamp", time),
-        ("Statistics reporting time period", format!("{} milliseconds", power.period_ms)),
-        ("Power Measurement", if power.active { "Active" } else { "Inactivate" }.to_owned()),
-    ]
-    .map(|(label, value)| (label.to_owned(), value))
-    .to_vec()
+fn of_power(power: &Power) -> PowerFigures {
+    let stamp = jiff::Timestamp::from_second(i64::from(power.time)).ok();
+    let local = |stamp: jiff::Timestamp| {
+        stamp.to_zoned(TimeZone::system()).strftime("%-m/%-d/%Y - %-H:%-M:%-S").to_string()
+    };
+    PowerFigures {
+        current_watts: power.current_watts,
+        minimum_watts: power.minimum_watts,
+        maximum_watts: power.maximum_watts,
+        average_watts: power.average_watts,
+        time: stamp.map(|stamp| stamp.to_string()),
+        period_ms: power.period_ms,
+        measuring: power.active,
+        local_time: stamp.map_or_else(|| power.time.to_string(), local),
+    }
 }
 
-fn of_temperature(temperature: &Temperature) -> (String, String) {
-    let site = match temperature.site {
-        Site::Inlet => "Inlet Temperature",
-        Site::Processor => "CPU Temperature",
-        Site::Baseboard => "Baseboard temperature",
+fn of_temperature(temperature: &Temperature) -> Degrees {
+    let (place, label) = match temperature.site {
+        Site::Inlet => ("inlet", "Inlet Temperature"),
+        Site::Processor => ("processor", "CPU Temperature"),
+        Site::Baseboard => ("baseboard", "Baseboard temperature"),
     };
-    (format!("{site} Instance {}", temperature.instance), format!("{:+} Centigrade", temperature.degrees))
+    Degrees { place, instance: temperature.instance, celsius: temperature.degrees, label }
 }

@@ -1,13 +1,14 @@
 //! `reventlog`: the event logs of machines.
 
 use super::jobs;
-use super::values;
+use super::values::{self, Measured};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_hardware::facts::log::{Log, LogEntry, Time, What};
 use dawn_hardware::target::Deciding;
 use dawn_hardware::{Links, Target};
 use jiff::tz::TimeZone;
+use serde::Serialize;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -28,20 +29,86 @@ pub struct Args {
     what: Vec<String>,
 }
 
-/// A line about a node's log.
-#[derive(serde::Serialize)]
+/// One thing about a node's log.
+#[derive(Serialize)]
 struct Shown<'l> {
     node: &'l str,
+    bmc: usize,
+    #[serde(flatten)]
+    said: Said,
+}
+
+/// What is said of a log.
+#[derive(Serialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+enum Said {
+    /// An entry about a sensor.
+    Event {
+        #[serde(flatten)]
+        time: When,
+        kind: String,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        event: String,
+        sensor: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reading: Option<Measured>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        threshold: Option<Measured>,
+        recovered: bool,
+        #[serde(skip)]
+        line: String,
+    },
+    /// An entry in the maker's own form.
+    Oem {
+        #[serde(flatten)]
+        time: When,
+        record_type: u8,
+        bytes: Vec<u8>,
+        #[serde(skip)]
+        line: String,
+    },
+    /// There are no entries.
+    Empty,
+    /// The log was cleared.
+    Cleared,
+    /// A log that cannot be read.
+    OtherVersion { version: u8 },
+}
+
+/// The time of an entry.
+#[derive(Default, Serialize)]
+struct When {
+    /// By the clock of this machine, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<String>,
-    text: String,
-    bmc: usize,
+    /// Since the BMC started, where it has no clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uptime_seconds: Option<u32>,
+    /// The same as xCAT prints it.
+    #[serde(skip)]
+    shown: Option<String>,
+}
+
+impl Said {
+    /// Its line: the time, if it has one, and the text.
+    fn line(&self) -> String {
+        match self {
+            Self::Event { time, line, .. } | Self::Oem { time, line, .. } => match &time.shown {
+                Some(time) => format!("{time} {line}"),
+                None => line.clone(),
+            },
+            Self::Empty => "no SEL entries".to_owned(),
+            Self::Cleared => "SEL cleared".to_owned(),
+            Self::OtherVersion { version } => {
+                format!("SEL version 51h support only, version reported: {version:x}")
+            }
+        }
+    }
 }
 
 impl Report for Shown<'_> {
     fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
-        let time = self.time.as_ref().map(|time| format!("{time} ")).unwrap_or_default();
-        lines.node(self.node, format!("{time}{}{}", self.text, jobs::suffix(self.bmc)))
+        lines.node(self.node, format!("{}{}", self.said.line(), jobs::suffix(self.bmc)))
     }
 }
 
@@ -65,9 +132,8 @@ impl Command for Args {
         let targets = jobs::targets(ctx, Deciding::Mgt);
         jobs::run(ctx, out, jobs::fanout(ctx)?, targets, job, |out, node, parts| {
             jobs::show_parts(ctx, out, node, parts, |out, bmc, log| {
-                lines(log, count, newest_first)
-                    .into_iter()
-                    .try_for_each(|(time, text)| out.report(&Shown { node, time, text, bmc }))
+                let all = said(log, count, newest_first).into_iter();
+                all.map(|said| Shown { node, bmc, said }).try_for_each(|shown| out.report(&shown))
             })
         })
     }
@@ -78,38 +144,55 @@ fn clear(ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
     let targets = jobs::targets(ctx, Deciding::Mgt);
     jobs::run(ctx, out, jobs::fanout(ctx)?, targets, job, |out, node, parts| {
         jobs::show_parts(ctx, out, node, parts, |out, bmc, cleared| {
-            let text = if cleared { "SEL cleared" } else { "no SEL entries" };
-            out.report(&Shown { node, time: None, text: text.to_owned(), bmc })
+            let said = if cleared { Said::Cleared } else { Said::Empty };
+            out.report(&Shown { node, bmc, said })
         })
     })
 }
 
-/// The first `count` entries in their order: time and text.
-fn lines(log: Log, count: usize, newest_first: bool) -> Vec<(Option<String>, String)> {
+/// The first `count` entries in their order.
+fn said(log: Log, count: usize, newest_first: bool) -> Vec<Said> {
     let mut entries = match log {
         Log::Entries(entries) => entries,
-        Log::OtherVersion(version) => {
-            let text = format!("SEL version 51h support only, version reported: {version:x}");
-            return vec![(None, text)];
-        }
+        Log::OtherVersion(version) => return vec![Said::OtherVersion { version }],
     };
     if entries.is_empty() {
-        return vec![(None, "no SEL entries".to_owned())];
+        return vec![Said::Empty];
     }
     if newest_first {
         entries.reverse();
     }
-    entries.iter().take(count).map(|entry| (time(entry.time), text(entry))).collect()
+    entries.into_iter().take(count).map(of_entry).collect()
 }
 
-fn time(time: Time) -> Option<String> {
+fn of_entry(entry: LogEntry) -> Said {
+    let (time, line) = (time(entry.time), text(&entry));
+    match entry.what {
+        What::Event { kind, event, sensor, reading, recovered } => {
+            let (reading, threshold) = reading.unzip();
+            let reading = reading.as_ref().map(Measured::of);
+            let threshold = threshold.as_ref().map(Measured::of);
+            Said::Event { time, kind, event, sensor, reading, threshold, recovered, line }
+        }
+        What::Oem(record_type, bytes) => Said::Oem { time, record_type, bytes, line },
+    }
+}
+
+fn time(time: Time) -> When {
     match time {
         Time::Clock(seconds) => {
-            let stamp = jiff::Timestamp::from_second(seconds).ok()?;
-            Some(stamp.to_zoned(TimeZone::system()).strftime("%m/%d/%Y %H:%M:%S").to_string())
+            let stamp = jiff::Timestamp::from_second(seconds).ok();
+            let local = |stamp: jiff::Timestamp| {
+                stamp.to_zoned(TimeZone::system()).strftime("%m/%d/%Y %H:%M:%S").to_string()
+            };
+            When { time: stamp.map(|stamp| stamp.to_string()), shown: stamp.map(local), ..When::default() }
         }
-        Time::Uptime(seconds) => Some(format!("BMC Uptime {seconds:6} s")),
-        Time::Unknown => None,
+        Time::Uptime(seconds) => When {
+            uptime_seconds: Some(seconds),
+            shown: Some(format!("BMC Uptime {seconds:6} s")),
+            ..When::default()
+        },
+        Time::Unknown => When::default(),
     }
 }
 
@@ -144,8 +227,8 @@ mod tests {
     #[test]
     fn texts() {
         let told = |entries: Vec<LogEntry>, count, newest_first| {
-            let lines = lines(Log::Entries(entries), count, newest_first).into_iter();
-            lines.map(|(time, text)| format!("{}|{text}", time.unwrap_or_default())).collect::<Vec<_>>()
+            let said = said(Log::Entries(entries), count, newest_first);
+            said.iter().map(Said::line).collect::<Vec<_>>()
         };
         let reading = Some((Value::Number(95.0, "C"), Value::Number(90.0, "C")));
         let entries = vec![
@@ -156,14 +239,25 @@ mod tests {
         assert_eq!(
             told(entries.clone(), usize::MAX, false),
             [
-                "BMC Uptime     42 s|Temperature, high (A)",
-                "BMC Uptime     42 s|Temperature, high (B reading 95 C (203 F) with threshold 90 C (194 F)) - Recovered",
-                "|Unknown OEM SEL Type e1:01 ab",
+                "BMC Uptime     42 s Temperature, high (A)",
+                "BMC Uptime     42 s Temperature, high (B reading 95 C (203 F) with threshold 90 C (194 F)) - Recovered",
+                "Unknown OEM SEL Type e1:01 ab",
             ]
         );
-        assert_eq!(told(entries, 1, true), ["|Unknown OEM SEL Type e1:01 ab"]);
-        assert_eq!(told(Vec::new(), 1, true), ["|no SEL entries"]);
-        let other = lines(Log::OtherVersion(0x20), 1, false);
-        assert_eq!(other[0].1, "SEL version 51h support only, version reported: 20");
+        assert_eq!(told(entries, 1, true), ["Unknown OEM SEL Type e1:01 ab"]);
+        assert_eq!(told(Vec::new(), 1, true), ["no SEL entries"]);
+        let other = said(Log::OtherVersion(0x20), 1, false);
+        assert_eq!(other[0].line(), "SEL version 51h support only, version reported: 20");
+    }
+
+    #[test]
+    fn an_entry_is_data() {
+        let reading = Some((Value::Number(95.0, "C"), Value::Number(90.0, "C")));
+        let shown = Shown { node: "cn1", bmc: 1, said: of_entry(event("A", true, reading)) };
+        let expected = concat!(
+            r#"{"node":"cn1","bmc":1,"what":"event","uptime_seconds":42,"kind":"Temperature","event":"high","#,
+            r#""sensor":"A","reading":{"value":95.0,"unit":"C"},"threshold":{"value":90.0,"unit":"C"},"recovered":true}"#,
+        );
+        assert_eq!(serde_json::to_string(&shown).unwrap(), expected);
     }
 }

@@ -35,14 +35,30 @@ pub struct Args {
 #[derive(serde::Serialize)]
 struct Shown<'n> {
     node: &'n str,
-    text: String,
     bmc: usize,
+    #[serde(flatten)]
+    found: Found,
 }
 
 impl Report for Shown<'_> {
     fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
-        lines.node(self.node, format!("{}{}", self.text, jobs::suffix(self.bmc)))
+        lines.node(self.node, format!("{}{}", self.found.line, jobs::suffix(self.bmc)))
     }
+}
+
+/// What a service processor has, or has taken.
+#[derive(Debug, PartialEq, Eq, serde::Serialize)]
+struct Found {
+    /// The word for it on the command line.
+    key: String,
+    /// Its value; nothing for one that cannot be read back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    /// What was asked for, while the service processor still has another value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requested: Option<String>,
+    #[serde(skip)]
+    line: String,
 }
 
 /// What is to be done, in order.
@@ -78,8 +94,8 @@ impl Command for Args {
         };
         let targets = jobs::targets(ctx, Deciding::Mgt);
         jobs::run(ctx, out, jobs::fanout(ctx)?, targets, job, |out, node, parts| {
-            jobs::show_parts(ctx, out, node, parts, |out, bmc, texts| {
-                texts.into_iter().try_for_each(|text| out.report(&Shown { node, text, bmc }))
+            jobs::show_parts(ctx, out, node, parts, |out, bmc, all| {
+                all.into_iter().try_for_each(|found| out.report(&Shown { node, bmc, found }))
             })
         })
     }
@@ -198,27 +214,23 @@ fn vlan(value: &str) -> Result<Setting, Refusal> {
 }
 
 /// Carries the steps out; a change is followed by what the service processor has then.
-async fn carry_out(bmc: &dyn Processor, steps: Vec<Step>) -> Result<Vec<String>, Error> {
-    let mut texts = Vec::new();
+async fn carry_out(bmc: &dyn Processor, steps: Vec<Step>) -> Result<Vec<Found>, Error> {
+    let mut all = Vec::new();
     for step in steps {
         match step {
-            Step::Show(key) => texts.push(text(key, &bmc.setting(key).await?)),
+            Step::Show(key) => all.push(found(key, &bmc.setting(key).await?)),
             Step::Set(setting) => {
-                let done = match &setting {
-                    Setting::UserName(..) => Some("set username Done"),
-                    Setting::Password(..) => Some("set password Done"),
-                    _ => None,
-                };
                 bmc.set(setting.clone()).await?;
-                match (done, key_of(&setting)) {
-                    (Some(done), _) => texts.push(done.to_owned()),
-                    (None, Some(key)) => texts.push(reflected(key, &setting, &bmc.setting(key).await?)),
-                    (None, None) => {}
+                match (&setting, key_of(&setting)) {
+                    (Setting::UserName(..), _) => all.push(taken("username")),
+                    (Setting::Password(..), _) => all.push(taken("password")),
+                    (_, Some(key)) => all.push(reflected(key, &setting, &bmc.setting(key).await?)),
+                    (_, None) => {}
                 }
             }
         }
     }
-    Ok(texts)
+    Ok(all)
 }
 
 fn key_of(setting: &Setting) -> Option<Key> {
@@ -232,12 +244,41 @@ fn key_of(setting: &Setting) -> Option<Key> {
     })
 }
 
-fn reflected(key: Key, wanted: &Setting, found: &Setting) -> String {
-    let line = text(key, found);
-    if wanted == found {
-        return line;
+/// What cannot be read back.
+fn taken(key: &str) -> Found {
+    Found { key: key.to_owned(), value: None, requested: None, line: format!("set {key} Done") }
+}
+
+/// What a service processor has for a key.
+fn found(key: Key, setting: &Setting) -> Found {
+    Found { key: word_of(key), value: Some(value(setting)), requested: None, line: text(key, setting) }
+}
+
+/// The same after a change.
+fn reflected(key: Key, wanted: &Setting, setting: &Setting) -> Found {
+    let found = found(key, setting);
+    if wanted == setting {
+        return found;
     }
-    format!("{line} (requested {}, not yet reflected)", value(wanted))
+    let requested = value(wanted);
+    let line = format!("{} (requested {requested}, not yet reflected)", found.line);
+    Found { requested: Some(requested), line, ..found }
+}
+
+/// The word of the command line for a key.
+fn word_of(key: Key) -> String {
+    match key {
+        Key::Ip => "ip",
+        Key::Netmask => "netmask",
+        Key::Gateway => "gateway",
+        Key::BackupGateway => "backupgateway",
+        Key::Vlan => "vlan",
+        Key::Community => "community",
+        Key::Alert => "alert",
+        Key::Garp => "garp",
+        Key::SnmpDestination(number) => return format!("snmpdest{number}"),
+    }
+    .to_owned()
 }
 
 fn text(key: Key, setting: &Setting) -> String {
@@ -320,10 +361,12 @@ mod tests {
     #[test]
     fn what_is_shown() {
         let ip = |last| Setting::Address(Key::Ip, Ipv4Addr::new(10, 2, 0, last));
-        assert_eq!(reflected(Key::Ip, &ip(5), &ip(5)), "BMC IP: 10.2.0.5");
+        assert_eq!(reflected(Key::Ip, &ip(5), &ip(5)).line, "BMC IP: 10.2.0.5");
+        let late = reflected(Key::Ip, &ip(9), &ip(5));
+        assert_eq!(late.line, "BMC IP: 10.2.0.5 (requested 10.2.0.9, not yet reflected)");
         assert_eq!(
-            reflected(Key::Ip, &ip(9), &ip(5)),
-            "BMC IP: 10.2.0.5 (requested 10.2.0.9, not yet reflected)"
+            serde_json::to_string(&Shown { node: "cn1", bmc: 1, found: late }).unwrap(),
+            r#"{"node":"cn1","bmc":1,"key":"ip","value":"10.2.0.5","requested":"10.2.0.9"}"#
         );
         assert_eq!(text(Key::Vlan, &Setting::Vlan(Some(12))), "BMC VLAN ID enabled: 12");
         assert_eq!(text(Key::Vlan, &Setting::Vlan(None)), "BMC VLAN disabled");

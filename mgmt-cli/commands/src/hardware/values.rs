@@ -33,6 +33,27 @@ fn trimmed(digits: &str) -> String {
     }
 }
 
+/// A value as data: a number with its unit, or a word.
+#[derive(Debug, serde::Serialize)]
+#[serde(untagged)]
+pub(super) enum Measured {
+    /// A number; its unit may be empty.
+    Number { value: f64, unit: &'static str },
+    /// Not a number.
+    Word { value: String },
+}
+
+impl Measured {
+    /// From a sensor's value.
+    pub(super) fn of(value: &Value) -> Self {
+        match value {
+            Value::Number(value, unit) => Self::Number { value: *value, unit },
+            Value::Raw(byte) => Self::Number { value: f64::from(*byte), unit: "" },
+            other => Self::Word { value: shown(other) },
+        }
+    }
+}
+
 /// What a sensor says, with its unit.
 pub(super) fn shown(value: &Value) -> String {
     match value {

@@ -86,7 +86,7 @@ impl Command for Args {
 
     fn run(self, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         if self.delete && self.noderange.is_none() {
-            return out.lines(USAGE);
+            return out.usage(USAGE);
         }
         let addresses = address::of_this_machine().unwrap_or_default();
         let name = host_name();

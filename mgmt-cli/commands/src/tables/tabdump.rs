@@ -1,5 +1,6 @@
 //! `tabdump`: tables as text.
 
+use crate::descriptions::{ColumnFacts, TableFacts};
 use dawn_bootd::caller::View;
 use dawn_bootd::command::disk::look;
 use dawn_bootd::command::{Command, Ctx, Kind, number};
@@ -49,7 +50,7 @@ impl Command for Args {
             [name] if self.describe => self.describe_columns(name, out),
             [name] => self.dump(name, ctx, out),
             _ => {
-                out.lines("Usage: tabdump [OPTIONS] [TABLE]...")?;
+                out.usage("Usage: tabdump [OPTIONS] [TABLE]...")?;
                 Err(Stop::Code(1))
             }
         }
@@ -115,7 +116,8 @@ impl Args {
     fn describe_tables(&self, out: &mut Out<'_>) -> Done {
         let of = |table: &'static Table| {
             let (name, description) = (table.name, crate::descriptions::table(table.name));
-            Description { description, name, more: String::new(), is_first: false }
+            let facts = Facts::Table(crate::descriptions::table_facts(table));
+            Description { facts, description, name, more: String::new(), is_first: false }
         };
         describe(schema().tables_by_name().map(of), out)
     }
@@ -148,13 +150,25 @@ impl Report for TableName {
 /// What a table or a column is for.
 #[derive(serde::Serialize)]
 struct Description<'n> {
-    description: String,
     name: &'n str,
+    #[serde(flatten)]
+    facts: Facts,
+    /// The facts in one line.
+    #[serde(skip)]
+    description: String,
     /// What administrators look for in the same place.
     #[serde(skip)]
     more: String,
     #[serde(skip)]
     is_first: bool,
+}
+
+/// The facts of what is described.
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+enum Facts {
+    Table(TableFacts),
+    Column(ColumnFacts),
 }
 
 impl<'n> Description<'n> {
@@ -165,14 +179,16 @@ impl<'n> Description<'n> {
             let keys: Vec<String> = crate::descriptions::site_key_lines().collect();
             more = format!(". Known keys:\n\n{}", keys.join("\n"));
         }
-        Self { description: crate::descriptions::column(table, name), name, more, is_first: false }
+        let facts = Facts::Column(crate::descriptions::column_facts(table, name));
+        let description = crate::descriptions::column(table, name);
+        Self { facts, description, name, more, is_first: false }
     }
 }
 
 impl Report for Description<'_> {
     /// `name:`, one or two tabs, description; an empty line between entries.
     fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
-        let Self { name, description, more, is_first } = self;
+        let Self { name, description, more, is_first, .. } = self;
         if !is_first {
             lines.line("")?;
         }

@@ -77,7 +77,12 @@ pub(super) fn database(site: &Site<'_>) -> Vec<Finding> {
     let facts: Vec<Fact> = report(site.environment, "lsxcatd", &["-d"]).unwrap_or_default();
     let cure = "start the database server; changes wait for it or fail until then (docs/databases.md)";
     let states = facts.into_iter().filter_map(|fact| fact.database.away);
-    states.map(|away| Finding::failed(away.to_string(), cure)).collect()
+    states
+        .map(|away| {
+            let finding = Finding::failed(away.to_string(), cure);
+            finding.with("away_seconds", away.seconds).with("reason", away.reason).with("change", away.change)
+        })
+        .collect()
 }
 
 /// Ports that other programs hold; those of a running daemon are its own.
@@ -99,11 +104,17 @@ pub(super) fn space(site: &Site<'_>) -> Vec<Finding> {
     let Ok(disk) = rustix::fs::statvfs(&site.data) else { return Vec::new() };
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let text = format!("{} MiB are free in {}", free >> 20, site.data.display());
-    vec![match free {
-        _ if free < SPACE_MIN => Finding::failed(text, "make room: changes of tables and leases will fail"),
-        _ if free < SPACE_LOW => Finding::warn(text, "an image takes one to ten GiB"),
-        _ => Finding::ok(text),
-    }]
+    vec![
+        match free {
+            _ if free < SPACE_MIN => {
+                Finding::failed(text, "make room: changes of tables and leases will fail")
+            }
+            _ if free < SPACE_LOW => Finding::warn(text, "an image takes one to ten GiB"),
+            _ => Finding::ok(text),
+        }
+        .with("free_bytes", free)
+        .with("directory", site.data.display().to_string()),
+    ]
 }
 
 pub(super) fn memory(_: &Site<'_>) -> Vec<Finding> {
@@ -112,13 +123,16 @@ pub(super) fn memory(_: &Site<'_>) -> Vec<Finding> {
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
     let Some(kib) = kib else { return Vec::new() };
     let text = format!("{} MiB of memory are available", kib >> 10);
-    vec![match kib < MEMORY_LOW_KIB {
-        true => Finding::warn(
-            text,
-            "give the machine more memory; nodes that boot at once need it for their files",
-        ),
-        false => Finding::ok(text),
-    }]
+    vec![
+        match kib < MEMORY_LOW_KIB {
+            true => Finding::warn(
+                text,
+                "give the machine more memory; nodes that boot at once need it for their files",
+            ),
+            false => Finding::ok(text),
+        }
+        .with("available_bytes", kib << 10),
+    ]
 }
 
 pub(super) fn loaders(site: &Site<'_>) -> Vec<Finding> {
@@ -127,10 +141,14 @@ pub(super) fn loaders(site: &Site<'_>) -> Vec<Finding> {
     if missing.is_empty() {
         return vec![Finding::ok(format!("loaders for BIOS and UEFI in {}", directory.display()))];
     }
-    vec![Finding::failed(
-        format!("{} has no {}", directory.display(), missing.join(" and no ")),
-        format!("apt install ipxe; dawn init --data {}", site.data.display()),
-    )]
+    vec![
+        Finding::failed(
+            format!("{} has no {}", directory.display(), missing.join(" and no ")),
+            format!("apt install ipxe; dawn init --data {}", site.data.display()),
+        )
+        .with("directory", directory.display().to_string())
+        .with("missing", missing),
+    ]
 }
 
 /// `site.master` is an address of this machine.

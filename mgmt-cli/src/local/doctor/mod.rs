@@ -16,6 +16,7 @@ use dawn_bootd::command::Registry;
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_xcatd::{Data, Request};
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -48,24 +49,39 @@ enum State {
 /// What a check found.
 #[derive(Debug, Serialize)]
 struct Finding {
+    /// The check.
+    check: &'static str,
     state: State,
-    text: String,
+    /// The figures and names of the sentence.
+    #[serde(flatten)]
+    facts: BTreeMap<&'static str, Value>,
+    message: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    cure: Option<String>,
+    hint: Option<String>,
 }
 
 impl Finding {
-    fn ok(text: impl Into<String>) -> Self {
-        Self { state: State::Ok, text: text.into(), cure: None }
+    fn new(state: State, message: impl Into<String>, hint: Option<String>) -> Self {
+        Self { check: "", state, facts: BTreeMap::new(), message: message.into(), hint }
     }
 
-    fn warn(text: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { state: State::Warn, text: text.into(), cure: Some(cure.into()) }
+    fn ok(message: impl Into<String>) -> Self {
+        Self::new(State::Ok, message, None)
     }
 
-    fn failed(text: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { state: State::Failed, text: text.into(), cure: Some(cure.into()) }
+    fn warn(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(State::Warn, message, Some(hint.into()))
+    }
+
+    fn failed(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(State::Failed, message, Some(hint.into()))
+    }
+
+    /// A field for programs.
+    fn with(mut self, field: &'static str, value: impl Into<Value>) -> Self {
+        self.facts.insert(field, value.into());
+        self
     }
 }
 
@@ -76,8 +92,8 @@ impl Report for Finding {
             State::Warn => "[warn]",
             State::Failed => "[failed]",
         };
-        lines.line(format!("{word:<8} {}", self.text))?;
-        self.cure.iter().try_for_each(|cure| lines.line(format!("         {cure}")))
+        lines.line(format!("{word:<8} {}", self.message))?;
+        self.hint.iter().try_for_each(|hint| lines.line(format!("         {hint}")))
     }
 }
 
@@ -136,23 +152,26 @@ impl Site<'_> {
     }
 }
 
+/// A check, with the name by which programs know its findings.
+type Check = (&'static str, fn(&Site<'_>) -> Vec<Finding>);
+
 /// All checks, in the order in which an administrator fixes things.
-const CHECKS: &[fn(&Site<'_>) -> Vec<Finding>] = &[
-    machine::data_directory,
-    machine::closed_files,
-    machine::client_certificate,
-    machine::daemon,
-    machine::database,
-    machine::ports,
-    machine::space,
-    machine::memory,
-    machine::loaders,
-    machine::master,
-    machine::networks,
-    network::filters,
-    network::other_dhcp_servers,
-    machine::password,
-    nodes::boots,
+const CHECKS: &[Check] = &[
+    ("data_directory", machine::data_directory),
+    ("closed_files", machine::closed_files),
+    ("client_certificate", machine::client_certificate),
+    ("daemon", machine::daemon),
+    ("database", machine::database),
+    ("ports", machine::ports),
+    ("space", machine::space),
+    ("memory", machine::memory),
+    ("loaders", machine::loaders),
+    ("master", machine::master),
+    ("networks", machine::networks),
+    ("filters", network::filters),
+    ("other_dhcp_servers", network::other_dhcp_servers),
+    ("password", machine::password),
+    ("boots", nodes::boots),
 ];
 
 impl LocalCommand for Args {
@@ -165,9 +184,11 @@ impl LocalCommand for Args {
         let mut site = Site { data, noderange, interface, environment, daemon: Ok(Vec::new()) };
         site.daemon = site.ask(&["lsxcatd", "-v"]);
         let mut has_failed = false;
-        for finding in CHECKS.iter().flat_map(|check| check(&site)) {
-            has_failed |= finding.state == State::Failed;
-            out.report(&finding)?;
+        for (name, check) in CHECKS {
+            for finding in check(&site) {
+                has_failed |= finding.state == State::Failed;
+                out.report(&Finding { check: name, ..finding })?;
+            }
         }
         if has_failed { Err(Stop::Code(1)) } else { Ok(()) }
     }
@@ -184,6 +205,15 @@ mod tests {
         findings.iter().try_for_each(|finding| out.report(finding)).expect("written");
         out.flush().expect("written");
         answers.iter().flat_map(|answer| &answer.info).map(|line| format!("{line}\n")).collect()
+    }
+
+    #[test]
+    fn a_finding_is_data() {
+        let finding = Finding::warn("9 MiB are free", "make room").with("free_bytes", 9 << 20);
+        assert_eq!(
+            serde_json::to_string(&Finding { check: "space", ..finding }).expect("JSON"),
+            r#"{"check":"space","state":"warn","free_bytes":9437184,"message":"9 MiB are free","hint":"make room"}"#
+        );
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(super) fn other_dhcp_servers(site: &Site<'_>) -> Vec<Finding> {
                 format!("the DHCP server {} on {interface} offers {what}", offer.server),
                 "stop it, or leave the addresses to it with site.proxydhcp (docs/dhcp.md)",
             )
+            .with("server", offer.server.to_string())
+            .with("interface", interface.as_str())
         })
         .collect();
     match others.is_empty() {

@@ -27,6 +27,7 @@ struct Explained {
 /// One thing that is wrong.
 #[derive(Deserialize)]
 struct Said {
+    code: String,
     message: String,
     hint: Option<String>,
 }
@@ -45,7 +46,10 @@ fn node(Explained { node: name, state, problems, conflicts, advice }: Explained)
     let cure = |hint: Option<String>| hint.or_else(|| advice.clone()).unwrap_or_else(|| usual.clone());
     let mut findings: Vec<Finding> = problems
         .into_iter()
-        .map(|said| Finding::failed(format!("{name} would not boot: {}", said.message), cure(said.hint)))
+        .map(|said| {
+            let message = format!("{name} would not boot: {}", said.message);
+            Finding::failed(message, cure(said.hint)).with("code", said.code)
+        })
         .collect();
     match state.filter(|state| !state.is_empty()) {
         _ if !findings.is_empty() => {}
@@ -55,9 +59,11 @@ fn node(Explained { node: name, state, problems, conflicts, advice }: Explained)
         )),
         Some(state) => findings.push(Finding::ok(format!("{name} would boot: {state}"))),
     }
-    let warn = |said: Said| Finding::warn(format!("{name}: {}", said.message), cure(said.hint));
+    let warn = |said: Said| {
+        Finding::warn(format!("{name}: {}", said.message), cure(said.hint)).with("code", said.code)
+    };
     findings.extend(conflicts.into_iter().map(warn));
-    findings
+    findings.into_iter().map(|finding| finding.with("node", name.as_str())).collect()
 }
 
 #[cfg(test)]
