@@ -137,6 +137,11 @@ const KEYS: &[SiteKey] = &[
         "networks whose unknown machines wait for `discover approve`, comma separated; all",
     ),
     used(
+        "discoverykexec",
+        Kind::Switch,
+        "yes: the discovery system starts a node's image itself, without the firmware",
+    ),
+    used(
         "discoverymethods",
         Kind::Text,
         "how unknown machines are recognised, in this order: mac, lldp, switch, mtms, uuid, rule, sequential",

@@ -66,7 +66,7 @@ pub(crate) fn build(
         loader.load(module)?;
     }
     store()?;
-    download(url, resolve)?;
+    download(url, resolve, IMAGE)?;
     check_magic(url)?;
     let (device, held) = sys::attach_loop(IMAGE)?;
     sys::make_dirs(LOWER)?;
@@ -118,9 +118,10 @@ fn store() -> Result<()> {
         .or_else(|_| sys::tmpfs(STORE, "mode=700,size=100%"))
 }
 
-fn download(url: &Url, resolve: &dyn Fn(&str) -> Result<Ipv4Addr>) -> Result<()> {
+/// Fetches a file that stays in memory.
+pub(crate) fn download(url: &Url, resolve: &dyn Fn(&str) -> Result<Ipv4Addr>, path: &str) -> Result<()> {
     log::step(&format!("image: fetching {url}"));
-    let file = File::create(IMAGE).map_err(|cause| Error::file("create", IMAGE, cause))?;
+    let file = File::create(path).map_err(|cause| Error::file("create", path, cause))?;
     let started = log::uptime_ms();
     let bytes = http::fetch(url, resolve, &mut Download { file, progress: Progress::default() })?;
     let millis = (log::uptime_ms() - started).max(1);

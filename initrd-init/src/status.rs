@@ -10,11 +10,13 @@ use std::time::Duration;
 use dawn_wire::Secret;
 use dawn_wire::script::ScriptResult;
 use dawn_wire::status::{
-    ASK, ASK_NEXT, DONE, GET_BMC, GET_SCRIPT, PROBLEM, READY, SCRIPT_END, STATUS, SYNC_FILES,
+    ASK, ASK_NEXT, BOOT_ARGS, BOOT_INITRD, BOOT_KERNEL, DONE, GET_BMC, GET_SCRIPT, PROBLEM, READY,
+    SCRIPT_END, STATUS, SYNC_FILES,
 };
 
 use crate::log;
 use crate::sys;
+use crate::url::Url;
 
 /// Tries before a report is given up.
 const TRIES: u32 = 11;
@@ -24,6 +26,8 @@ const PAUSE_SECONDS: u64 = 10;
 const ANSWER_SECONDS_MAX: u64 = 10;
 /// Longest answer, in bytes.
 const LINE_BYTES_MAX: u64 = 4096;
+/// Longest description of an image, in bytes.
+const BOOT_BYTES_MAX: u64 = 16 << 10;
 /// Longest step that is named when it is done, in bytes: the server reads lines of 4096.
 const STEP_BYTES_MAX: usize = 4000;
 /// Largest `mypostscript`, in bytes.
@@ -155,8 +159,31 @@ pub(crate) fn sync_files(server: Ipv4Addr, port: u16) -> io::Result<String> {
 pub(crate) enum Destiny {
     /// Its address is not a node's.
     Unknown,
-    /// What it is to do.
-    Task(String),
+    /// What it is to do; and the image that it may start for that.
+    Task(String, Option<Boot>),
+}
+
+/// An image that the machine may start itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Boot {
+    /// The kernel.
+    pub kernel: Url,
+    /// The initramfs.
+    pub initrd: Url,
+    /// The kernel's command line.
+    pub args: String,
+}
+
+impl Boot {
+    /// From the lines after the answer; none if one is missing or is not an address.
+    fn read(lines: &str) -> Option<Self> {
+        let of = |word: &str| {
+            let mut found = lines.lines().filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
+            found.next().map(str::trim)
+        };
+        let (kernel, initrd) = (Url::parse(of(BOOT_KERNEL)?)?, Url::parse(of(BOOT_INITRD)?)?);
+        Some(Self { kernel, initrd, args: of(BOOT_ARGS)?.to_owned() })
+    }
 }
 
 /// Asks what this machine is to do; `done`: the step of its chain that is done. A server that closes without
@@ -180,7 +207,11 @@ pub(crate) fn destiny(server: Ipv4Addr, port: u16, done: Option<&str>) -> io::Re
     let mut answer = String::new();
     (&mut reader).take(LINE_BYTES_MAX).read_line(&mut answer)?;
     match answer.trim_end().strip_prefix(ASK) {
-        Some(task) => Ok(Destiny::Task(task.trim().to_owned())),
+        Some(task) => {
+            let mut lines = String::new();
+            reader.take(BOOT_BYTES_MAX).read_to_string(&mut lines)?;
+            Ok(Destiny::Task(task.trim().to_owned(), Boot::read(&lines)))
+        }
         None => Err(io::Error::other("the server does not say what to do; is it older than this system?")),
     }
 }
@@ -230,6 +261,17 @@ mod tests {
         });
         assert!(report(Ipv4Addr::LOCALHOST, port, "booted"));
         assert_eq!(thread.join().unwrap(), "installstatus booted\n");
+    }
+
+    #[test]
+    fn an_image_that_may_be_started() {
+        let lines = "kernel http://10.0.0.1:80/k\ninitrd http://10.0.0.1:80/i\nargs imgurl=x console=tty0\n";
+        let boot = Boot::read(lines).unwrap();
+        assert_eq!((boot.kernel.path.as_str(), boot.args.as_str()), ("/k", "imgurl=x console=tty0"));
+        for word in ["kernel ", "initrd ", "args "] {
+            assert_eq!(Boot::read(&lines.replace(word, "other ")), None, "{word}");
+        }
+        assert_eq!(Boot::read(&lines.replace("http://10.0.0.1:80/k", "file:///etc/passwd")), None);
     }
 
     #[test]

@@ -173,6 +173,26 @@ pub(crate) fn swap_on(device: &CStr) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Loads a kernel that [`rustix::system::RebootCommand::Kexec`] starts.
+pub(crate) fn load_kernel(kernel: &File, initrd: &File, command_line: &str) -> io::Result<()> {
+    let line = CString::new(command_line)?;
+    let length = line.as_bytes_with_nul().len();
+    let flags: libc::c_ulong = 0;
+    // SAFETY: both descriptors are open, and the line lives until the call returns; its length counts the
+    // zero.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_kexec_file_load,
+            kernel.as_raw_fd(),
+            initrd.as_raw_fd(),
+            length,
+            line.as_ptr(),
+            flags,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Waits. The only place that does: every caller names its limit.
 pub(crate) fn pause(time: Duration) {
     #[allow(clippy::disallowed_methods)]

@@ -10,6 +10,13 @@ pub const ASK: &str = "destiny";
 /// Says that this is done, and asks what comes next. The step that is done may follow: a server that has
 /// moved on from it answers, and moves no further.
 pub const ASK_NEXT: &str = "nextdestiny";
+/// After the answer to [`ASK`]: address of the kernel of the node's image, for a machine that may start it
+/// itself.
+pub const BOOT_KERNEL: &str = "kernel";
+/// After it: address of the initramfs.
+pub const BOOT_INITRD: &str = "initrd";
+/// After it: the kernel's command line, without the interface that the machine boots from.
+pub const BOOT_ARGS: &str = "args";
 /// Asks for the node's post scripts: `mypostscript`, a line each, until [`SCRIPT_END`].
 pub const GET_SCRIPT: &str = "getpostscript";
 /// The line after `mypostscript`.

@@ -24,8 +24,8 @@ use crate::patience::{self, Patience};
 use crate::requests::{getbmcconfig, syncfiles};
 use dawn_cluster::{Change, Edit, Model, Reason, Snapshot, col};
 use dawn_hardware::Hardware;
-use dawn_plan::destiny;
-use dawn_wire::status::{ASK, FAILED, GET_BMC, SCRIPT_END};
+use dawn_plan::{Action, BootState, Plan, destiny};
+use dawn_wire::status::{ASK, BOOT_ARGS, BOOT_INITRD, BOOT_KERNEL, FAILED, GET_BMC, SCRIPT_END};
 use dawn_wire::text::without_control;
 use dawn_xcatd::dispatch::{DuplexStream, NoToken, handle};
 use dawn_xcatd::node_status::{NodeReport, NodeReports};
@@ -41,6 +41,8 @@ use std::time::Instant;
 /// change log.
 const AUDIT_BYTES_MAX: usize = 16 << 10;
 /// Requests that leave no audit record (polled by consoles and nodes).
+/// `site` key: machines in the discovery system start their node's image themselves.
+const KEXEC_KEY: &str = "discoverykexec";
 const UNAUDITED: [&str; 5] = ["getdestiny", "getbladecons", "getipmicons", "getopenbmccons", "getcons"];
 
 /// Characters of a command line in the daemon's log.
@@ -259,7 +261,7 @@ impl Daemon {
     /// What the discovery system of a node is to do. A node whose chain has not begun begins it. `done`: the
     /// step that it is done with. No answer if that cannot be stored: a node that got its step again would do
     /// it again.
-    fn destiny(&self, node: &str, done: Option<&str>) -> Option<String> {
+    fn destiny(&self, node: &str, done: Option<&str>) -> Vec<String> {
         let discovery = self.boot.discovery();
         discovery.inspect(|discovery| discovery.asks(node));
         let mut commands = None;
@@ -275,7 +277,34 @@ impl Daemon {
         let snapshot = self.snapshot();
         let destiny = self.boot.destiny(&snapshot, node).destiny;
         discovery.inspect(|discovery| discovery.answered(node, &snapshot));
-        (is_stored || done.is_none()).then(|| format!("{ASK} {}", without_control(&destiny)))
+        if done.is_some() && !is_stored {
+            return Vec::new();
+        }
+        let mut lines = vec![format!("{ASK} {}", without_control(&destiny))];
+        lines.extend(self.image_of(&snapshot, node));
+        lines
+    }
+
+    /// Where a machine in the discovery system finds its node's image, so that it starts it without its
+    /// firmware: nothing unless `site.discoverykexec` is set, and for images that run from the network only.
+    fn image_of(&self, snapshot: &Snapshot, node: &str) -> Vec<String> {
+        if !snapshot.site_flag(KEXEC_KEY, false) {
+            return Vec::new();
+        }
+        let Ok(Plan { action: Action::Kernel(boot), state, server, http_port, .. }) =
+            self.boot.plan(snapshot, node)
+        else {
+            return Vec::new();
+        };
+        if !matches!(state, BootState::Netboot(_) | BootState::Statelite(_)) {
+            return Vec::new();
+        }
+        let address = |path: &str| format!("http://{server}:{http_port}/tftpboot/{path}");
+        vec![
+            format!("{BOOT_KERNEL} {}", address(&boot.kernel())),
+            format!("{BOOT_INITRD} {}", address(&boot.initrd())),
+            format!("{BOOT_ARGS} {}", boot.args.render(&server.to_string())),
+        ]
     }
 
     fn sync_files(&self, node: &str) -> String {

@@ -10,6 +10,7 @@
 mod bmc;
 mod ear;
 mod facts;
+mod kexec;
 mod lldp;
 mod packet;
 mod pause;
@@ -90,7 +91,9 @@ pub(crate) fn run(line: &Cmdline, loader: &mut Loader) -> Result<std::convert::I
             pauses = Pauses::new(SEND_SECONDS_MIN, SEND_SECONDS_MAX);
         }
         match asked {
-            Ok(Destiny::Task(text)) => task::obey(&session, &text, ear.as_ref(), &mut unheard),
+            Ok(Destiny::Task(text, boot)) => {
+                task::obey(&session, (text, boot), ear.as_ref(), &mut unheard);
+            }
             Ok(Destiny::Unknown) => session.make_known(&lldp, ear.as_ref()),
             Err(cause) => {
                 log::problem(&format!("{}: {cause}; asking again", session.server));

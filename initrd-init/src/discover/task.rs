@@ -19,12 +19,12 @@ use super::bmc::BmcError;
 use super::ear::Ear;
 use super::pause::{self, Pauses};
 use super::unheard::Unheard;
-use super::{Session, bmc};
+use super::{Session, bmc, kexec};
 use crate::error::Error;
 use crate::log;
 use crate::rescue;
 use crate::stateless::{self, Writable};
-use crate::status::Destiny;
+use crate::status::{Boot, Destiny};
 use crate::sys;
 use crate::url::Url;
 
@@ -89,8 +89,12 @@ impl<'a> Task<'a> {
 }
 
 /// Carries out a destiny and what follows it, until the machine has to ask for a lease again.
-pub(super) fn obey(session: &Session, destiny: &str, ear: Option<&Ear>, unheard: &mut Unheard) {
-    let mut destiny = destiny.to_owned();
+pub(super) fn obey(
+    session: &Session,
+    (mut destiny, mut boot): (String, Option<Boot>),
+    ear: Option<&Ear>,
+    unheard: &mut Unheard,
+) {
     for _ in 0..STEPS_MAX {
         log::step(&format!("destiny: {destiny}"));
         let done = match Task::parse(&destiny) {
@@ -106,6 +110,10 @@ pub(super) fn obey(session: &Session, destiny: &str, ear: Option<&Ear>, unheard:
             Task::Reboot { moves } => {
                 if moves {
                     moved_on(session, &destiny, ear, unheard);
+                } else if let Some(boot) = &boot {
+                    let error = kexec::start(session, boot);
+                    // The firmware leads to the image as well.
+                    let _ = session.report(&format!("{destiny}: not started without the firmware: {error}"));
                 }
                 rescue::restart()
             }
@@ -120,7 +128,7 @@ pub(super) fn obey(session: &Session, destiny: &str, ear: Option<&Ear>, unheard:
             return rest(session, ear, unheard);
         }
         match moved_on(session, &destiny, ear, unheard) {
-            Some(next) => destiny = next,
+            Some(next) => (destiny, boot) = next,
             None => return,
         }
     }
@@ -141,10 +149,15 @@ fn rest(session: &Session, ear: Option<&Ear>, unheard: &mut Unheard) {
 }
 
 /// Says to the server that the step is done, until it has heard it; the next one.
-fn moved_on(session: &Session, step: &str, ear: Option<&Ear>, unheard: &mut Unheard) -> Option<String> {
+fn moved_on(
+    session: &Session,
+    step: &str,
+    ear: Option<&Ear>,
+    unheard: &mut Unheard,
+) -> Option<(String, Option<Boot>)> {
     let wait = |time| pause::for_word(ear, time).is_some();
     match unheard.move_on(step, Pauses::of_retries(), &|done| session.destiny(Some(done)), &wait)? {
-        Destiny::Task(next) => Some(next),
+        Destiny::Task(next, boot) => Some((next, boot)),
         Destiny::Unknown => None,
     }
 }

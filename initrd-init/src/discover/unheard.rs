@@ -121,7 +121,7 @@ mod tests {
 
         fn ask(&self, done: &str) -> io::Result<Destiny> {
             let gone = || io::Error::other("away");
-            self.hear(done).then(|| Destiny::Task("standby".to_owned())).ok_or_else(gone)
+            self.hear(done).then(|| Destiny::Task("standby".to_owned(), None)).ok_or_else(gone)
         }
     }
 
@@ -161,7 +161,7 @@ mod tests {
         let mut unheard = Unheard::default();
         let (say, wait) = (|done: &str| server.ask(done), |time| server.wait(time));
         let next = unheard.move_on("runcmd=a", Pauses::of_retries(), &say, &wait);
-        assert_eq!(next, Some(Destiny::Task("standby".to_owned())));
+        assert_eq!(next, Some(Destiny::Task("standby".to_owned(), None)));
         assert_eq!(*server.heard.borrow(), ["runcmd=a"]);
         assert_eq!(unheard.ask(&|done| server.ask(done.unwrap_or("nothing"))).ok(), next);
         assert_eq!(*server.heard.borrow(), ["runcmd=a", "nothing"]);

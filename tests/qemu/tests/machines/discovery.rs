@@ -47,6 +47,42 @@ fn unknown_machines_become_nodes() -> Result<()> {
     cluster.down()
 }
 
+/// With `site.discoverykexec` a machine goes from its chain into its image without its firmware, with BIOS
+/// and with UEFI; the time between the two is shown.
+#[test]
+#[ignore = "boots a machine; run by `cargo xtask test`"]
+fn into_the_image_without_the_firmware() -> Result<()> {
+    let mut cluster = prepared()?;
+    let task = format!("runcmd=true,osimage={STATELESS}");
+    for (index, name, firmware) in [(1, "cn1", Firmware::BiosIpxeRom), (2, "cn2", Firmware::Uefi)] {
+        let hardware = Hardware::numbered(index, name, firmware);
+        let own = [format!("ip={}", hardware.ip), format!("mac={}", hardware.mac)];
+        define(&cluster, name, &["arch=x86_64", "netboot=xnba", &own[0], &own[1]])?;
+        cluster.dawn(["makedhcp", name])?;
+        cluster.add_machine(hardware)?;
+        let mut starts = Vec::new();
+        for kexec in ["yes", "no"] {
+            cluster.dawn(["chtab", "key=discoverykexec", &format!("site.value={kexec}")])?;
+            cluster.dawn(["nodeset", name, &task])?;
+            let seen = cluster.node(name)?.console().len();
+            cluster.power_on(name)?;
+            cluster.node(name)?.wait_for_console("destiny: netboot", seen, LIMIT)?;
+            let from = std::time::Instant::now();
+            let at = cluster.node(name)?.console().len();
+            cluster.node(name)?.wait_for_console("dawn-init ", at, LIMIT)?;
+            starts.push(from.elapsed().as_secs());
+            cluster.wait_for_status(name, "booted", LIMIT)?;
+            let since = cluster.node(name)?.console();
+            let since = since.get(seen..).unwrap_or_default();
+            let has_kexec = since.contains("starting the image without the firmware");
+            ensure!(has_kexec == (kexec == "yes"), "{}", cluster.evidence(name));
+            cluster.power_off(name)?;
+        }
+        eprintln!("{}: seconds to the image's /init with and without kexec: {starts:?}", firmware.name());
+    }
+    cluster.down()
+}
+
 /// Two machines are switched on together and become the nodes of their ports, which are not in their order.
 /// The daemon is killed after one has become a node, while its first command runs. The second command of the
 /// other fails: its output is an event, and the chain stays where it is. Both end in their image.
