@@ -21,9 +21,8 @@ const PLACE: &str = "/run/dawn/kexec";
 
 /// Starts the image. Comes back only with the reason why not.
 pub(super) fn start(session: &Session, boot: &Boot) -> Error {
-    match load(session, boot) {
-        Ok(()) => {}
-        Err(error) => return error,
+    if let Err(error) = load(session, boot) {
+        return error;
     }
     log::step("starting the image without the firmware");
     rustix::fs::sync();
