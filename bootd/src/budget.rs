@@ -27,7 +27,7 @@ const TFTP_TRANSFERS_MAX: usize = 16_384;
 const NFS_OBJECTS_MAX: usize = 16_384;
 /// Connections of the name server, at most.
 const DNS_CONNECTIONS_MAX: usize = 1024;
-/// One part in so many of too few descriptors is the command port's, at most.
+/// When descriptors are short, the command port gets at most one part in so many of them.
 const COMMANDS_PART: usize = 4;
 /// Smallest memory limit, bytes: less does not hold the tables of a small cluster and one image build.
 pub const MEMORY_MIN: u64 = 256 << 20;

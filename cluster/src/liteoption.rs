@@ -3,13 +3,13 @@
 use crate::names::excerpt;
 use dawn_wire::LiteOption;
 
-/// The text is none of the options.
+/// The text is not a known option.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{reason}; the valid options are: tmpfs persistent localdisk rw ro con link tmpfs,rw link,ro link,persistent link,con con,persistent"
 )]
 pub struct OptionError {
-    /// Which word is none, or which do not go together.
+    /// Which word is unknown, or which words do not go together.
     pub reason: String,
 }
 

@@ -156,8 +156,8 @@ impl<'a> Noderange<'a> {
         Self { read_file: Some(read_file), ..self }
     }
 
-    /// At most so many names are produced instead of 1,000,000, examined nodes counting a quarter. What every
-    /// node has to be looked at for is charged before.
+    /// Limits the names produced, 1,000,000 by default; an examined node counts as a quarter. Criteria for
+    /// which every node is examined are charged in advance.
     pub fn work_max(self, names: usize) -> Self {
         Self { work_max: names, ..self }
     }

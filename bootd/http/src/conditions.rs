@@ -70,7 +70,7 @@ pub fn decide(head: &Head, version: &Version, size: u64) -> Part {
     parse_range(range, size)
 }
 
-/// `If-Match`, else `If-Unmodified-Since` (RFC 9110 section 13.2.2); a date that is none is ignored.
+/// `If-Match`, else `If-Unmodified-Since` (RFC 9110 section 13.2.2); an invalid date is ignored.
 fn is_expected(head: &Head, version: &Version) -> bool {
     if let Some(tags) = &head.if_match {
         let strong = |tag: &str| tag == "*" || !version.etag.is_empty() && tag == version.etag;

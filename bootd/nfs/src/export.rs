@@ -49,7 +49,7 @@ pub struct Export {
     pub allow_auth_none: bool,
     /// Whether the client must call from a port below 1024, which only its kernel and root can.
     pub require_privileged_port: bool,
-    /// Whether clients may make device nodes. One of 0:0 (a whiteout of overlayfs) is none.
+    /// Whether clients may make device nodes. 0:0, a whiteout of overlayfs, does not count as one.
     pub devices: bool,
     /// The root is shown as a directory that everybody may list and enter, even if it is closed to local
     /// users of this machine.

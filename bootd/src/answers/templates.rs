@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// Directories that templates may be made of, as HTTP names those of this machine.
 const PLACES: [&str; 4] =
     ["/install/custom", "/install/postscripts", "/install/osimages", "/opt/xcat/share/xcat"];
-/// How long a text counts that was read.
+/// How long a file's text is used before it is read again.
 const KEPT_TIME: Duration = Duration::from_secs(2);
 /// Files that are kept, those that are not there among them.
 const KEPT_FILES_MAX: usize = 1024;

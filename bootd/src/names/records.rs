@@ -363,7 +363,7 @@ pub fn zones(snapshot: &Snapshot, host: Host<'_>, frame: &Frame, tell: &mut dyn 
     builder.finish()
 }
 
-/// Servers that are asked for other names: `site.forwarders`, else `site.nameservers`; this machine is none.
+/// Servers that are asked for other names: `site.forwarders`, else `site.nameservers`; without this machine.
 #[must_use]
 pub fn forwarders(snapshot: &Snapshot, host: Host<'_>) -> Vec<SocketAddr> {
     let read = |key: &str| -> Vec<SocketAddr> {
