@@ -6,7 +6,7 @@ use crate::boot_services::{BootServices, Destiny, Lease, RenderedFile};
 use crate::dhcp::Answers;
 use crate::discovery::Discovery;
 use crate::first_stage::{self, Missing};
-use crate::image_index::ImageIndex;
+use crate::image_index::{ImageIndex, tftpdir};
 use crate::unready::{Advice, Unready};
 use dawn_cluster::{
     Advised, Guid, Resolved, Snapshot, Source, col, excerpt, parse_mac_column, parse_mac_column_as,
@@ -45,6 +45,10 @@ impl BootServices for Appliance {
         check_mac(snapshot, node)?;
         if plan::node_ip(snapshot, node).is_none() {
             return Err(Unready::NoAddress);
+        }
+        if matches!(BootState::of(snapshot, node), Some(BootState::Task(_))) {
+            let looked = self.images.look_for_discovery_now(snapshot, WAIT_TIME_MAX);
+            looked.map_err(|late| unavailable(&tftpdir(snapshot), late))?;
         }
         match self.plan(snapshot, node) {
             Ok(Plan { action: Action::Kernel(boot), state, .. }) => match &boot.system {
@@ -94,8 +98,7 @@ impl BootServices for Appliance {
     }
 
     fn missing_loaders(&self, snapshot: &Snapshot, node: &str) -> Option<Missing> {
-        let tftpdir = snapshot.site("tftpdir").unwrap_or_else(|| "/tftpboot".into());
-        first_stage::missing_for(snapshot, node, Path::new(&*tftpdir))
+        first_stage::missing_for(snapshot, node, &tftpdir(snapshot))
     }
 
     fn dhcp_problems(&self, snapshot: &Snapshot) -> Vec<String> {

@@ -65,17 +65,15 @@ impl ImageIndex {
 
     /// Looks for the discovery system. A TFTP directory that does not answer keeps what was known.
     fn begin_discovery(&self, snapshot: &Snapshot) {
-        let tftpdir = PathBuf::from(&*snapshot.site("tftpdir").unwrap_or_else(|| "/tftpboot".into()));
+        let tftpdir = tftpdir(snapshot);
         if !self.shared.looking().insert(tftpdir.clone()) {
             return;
         }
         let (shared, place) = (Arc::clone(&self.shared), tftpdir.clone());
         let submitted = self.shared.disks.submit(&place, move || {
-            let found = tftpdir.join(genesis_kernel(DISCOVERY_ARCH)).exists();
+            let found = has_discovery(&tftpdir);
             shared.looking().remove(&tftpdir);
-            if shared.packed.load().has_discovery() != found {
-                shared.packed.rcu(|known| known.with_discovery(found));
-            }
+            shared.note_discovery(found);
         });
         if submitted.is_err() {
             self.shared.looking().remove(&place);
@@ -104,6 +102,17 @@ impl ImageIndex {
         self.shared.note(dir, found);
         Ok(found)
     }
+
+    /// Looks for the discovery system now. The result applies from now on.
+    ///
+    /// # Errors
+    /// [`Late`]: the TFTP directory does not answer.
+    pub fn look_for_discovery_now(&self, snapshot: &Snapshot, time_max: Duration) -> Result<(), Late> {
+        let tftpdir = tftpdir(snapshot);
+        let found = self.shared.disks.call(&tftpdir.clone(), time_max, move || has_discovery(&tftpdir))?;
+        self.shared.note_discovery(found);
+        Ok(())
+    }
 }
 
 impl Shared {
@@ -117,11 +126,26 @@ impl Shared {
         }
     }
 
+    fn note_discovery(&self, found: bool) {
+        if self.packed.load().has_discovery() != found {
+            self.packed.rcu(|known| known.with_discovery(found));
+        }
+    }
+
     fn forget_all_but(&self, dirs: &HashSet<PathBuf>) {
         if self.packed.load().dirs().any(|dir| !dirs.contains(dir)) {
             self.packed.rcu(|known| known.only(|dir| dirs.contains(dir)));
         }
     }
+}
+
+pub(crate) fn tftpdir(snapshot: &Snapshot) -> PathBuf {
+    PathBuf::from(&*snapshot.site("tftpdir").unwrap_or_else(|| "/tftpboot".into()))
+}
+
+/// May wait for the disk.
+fn has_discovery(tftpdir: &Path) -> bool {
+    tftpdir.join(genesis_kernel(DISCOVERY_ARCH)).exists()
 }
 
 fn image_dirs(snapshot: &Snapshot) -> impl Iterator<Item = PathBuf> {
@@ -158,5 +182,23 @@ mod tests {
         assert_eq!(index.packed().of(dir.path()), Some("rootimg.sfs"));
         index.begin_round(&Snapshot::from_rows([]));
         assert_eq!(index.packed().of(dir.path()), None, "the image is gone");
+    }
+
+    /// `nodeset` right after `mknb` does not have to wait for a round.
+    #[test]
+    fn the_discovery_system_is_found_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = [("key", "tftpdir"), ("value", dir.path().to_str().unwrap())];
+        let snapshot = Snapshot::from_rows([("site", &site[..])]);
+        let kernel = dir.path().join(genesis_kernel(DISCOVERY_ARCH));
+        let index = ImageIndex::default();
+        assert!(!index.packed().has_discovery());
+        std::fs::create_dir_all(kernel.parent().unwrap()).unwrap();
+        std::fs::write(&kernel, "").unwrap();
+        assert_eq!(index.look_for_discovery_now(&snapshot, FIRST_ROUND_TIME_MAX), Ok(()));
+        assert!(index.packed().has_discovery());
+        std::fs::remove_file(&kernel).unwrap();
+        assert_eq!(index.look_for_discovery_now(&snapshot, FIRST_ROUND_TIME_MAX), Ok(()));
+        assert!(!index.packed().has_discovery());
     }
 }

@@ -54,7 +54,7 @@ pub fn check(ctx: &Ctx<'_>, snapshot: &Snapshot, edits: &[Edit]) -> Done {
     keep_commands(&rows)?;
     if snapshot.policy_shifts(&next, ctx.call.peer_name.as_deref()) {
         return Err(Stop::refused(
-            "Permission denied: the change would alter which nodes policy rules apply to",
+            "Permission denied: the change would alter for which nodes rules of the policy hold",
         ));
     }
     keep_protected(&rows)
