@@ -48,4 +48,10 @@ impl Arrival<'_> {
         let from = self.from;
         from.into_iter().chain(self.machine.macs().filter(move |mac| Some(*mac) != from))
     }
+
+    /// The MAC that it sent from, if its packet names others and not this one.
+    pub(crate) fn foreign_sender(&self) -> Option<MacAddr> {
+        let names_any = self.machine.macs().next().is_some();
+        self.from.filter(|from| names_any && self.machine.macs().all(|mac| mac != *from))
+    }
 }

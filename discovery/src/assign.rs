@@ -67,6 +67,30 @@ pub fn edits(
     Ok(change.edits)
 }
 
+/// The node has this machine and goes its way: nobody asked for discovery. A packet changes what is known of its
+/// hardware, and neither its state nor its chain.
+pub fn is_settled(snapshot: &Snapshot, node: &str, machine: &Machine) -> bool {
+    let state = snapshot.attr(node, col::chain::CURRSTATE).unwrap_or_default();
+    !matches!(state.trim(), "" | "discover") && has_its_machine(snapshot, node, machine)
+}
+
+/// What a packet of a node's own machine changes.
+///
+/// # Errors
+/// [`NotNow::Refused`].
+pub fn inventory(snapshot: &Snapshot, node: &str, machine: &Machine) -> Result<Vec<Edit>, NotNow> {
+    let mut change = Writer { snapshot, node, edits: Vec::new() };
+    // Nothing a packet says is where passwords of a BMC are sent to.
+    change.inventory(&Machine { bmc: None, ..machine.clone() })?;
+    Ok(change.edits)
+}
+
+/// A MAC of the machine is the node's.
+fn has_its_machine(snapshot: &Snapshot, node: &str, machine: &Machine) -> bool {
+    let known = parse_mac_column(&snapshot.attr(node, col::mac::MAC).unwrap_or_default());
+    known.iter().any(|entry| machine.macs().any(|mac| mac == entry.mac))
+}
+
 /// Whether a machine that becomes the node gets an address.
 pub(crate) fn has_address(snapshot: &Snapshot, node: &str) -> bool {
     let address = snapshot.attr(node, col::hosts::IP);
@@ -119,9 +143,8 @@ impl Writer<'_> {
         for (_, nic) in others.take(MACS_MAX) {
             cell.push_str(&format!("|{}!*NOIP*", nic.mac));
         }
-        let known = self.snapshot.attr(self.node, col::mac::MAC).unwrap_or_default();
-        // What an administrator wrote beside the MAC stays, if the machine is the one.
-        if parse_mac_column(&known).iter().any(|entry| entry.mac == own) {
+        // The MAC stays, and what an administrator wrote beside it, if the machine is the one.
+        if has_its_machine(self.snapshot, self.node, machine) {
             return Ok(());
         }
         self.set("mac", &[("mac", &cell)])

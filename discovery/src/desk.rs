@@ -125,6 +125,9 @@ impl Desk {
         arrival: &Arrival<'_>,
         evidence: &mut Evidence,
     ) -> Result<Assignment, Doubt> {
+        if let Some(from) = arrival.foreign_sender() {
+            return Err(Doubt::ForeignMac(from));
+        }
         let is_ambiguous = evidence.misses.iter().any(|(_, miss)| matches!(miss, Miss::PortNames { .. }));
         let (node, method, grant) = match evidence.common() {
             Some(common) => {

@@ -149,6 +149,8 @@ pub enum Doubt {
     Taken(Text),
     /// A MAC of the machine is on another machine that was given a node just now.
     SharedMac(MacAddr),
+    /// The machine sent from a MAC that its packet does not name: somebody forged the packet or its sender.
+    ForeignMac(MacAddr),
     /// The node has another MAC: a replaced board, or another machine.
     OtherMac(Text, MacAddr),
     /// The node has another UUID.

@@ -360,17 +360,26 @@ impl Discovery {
         let run = self.state().desk.run().cloned();
         let deployment = arrival.from;
         let written = self.model.transact(head, |now| {
-            let mut edits = assign::edits(now, arrival.machine, deployment, assignment, run.as_deref())?;
+            let is_settled = assign::is_settled(now, node, arrival.machine);
+            let mut edits = if is_settled {
+                assign::inventory(now, node, arrival.machine)?
+            } else {
+                assign::edits(now, arrival.machine, deployment, assignment, run.as_deref())?
+            };
             let method = assignment.method.word();
             edits.push(assign::record(arrival.machine, node, method, &record_time())?);
-            edits.extend(found_status(now, node)?);
-            Ok::<_, Stop>((edits, differences(now, node, arrival.machine)))
+            if !is_settled {
+                edits.extend(found_status(now, node)?);
+            }
+            Ok::<_, Stop>((edits, (is_settled, differences(now, node, arrival.machine))))
         });
         self.state().desk.release(node);
-        let (_, changed) = written?;
-        self.watcher.discovered(node, &why);
+        let (_, (is_settled, changed)) = written?;
         self.report(node, &changed);
-        self.on_discover(node);
+        if !is_settled {
+            self.watcher.discovered(node, &why);
+            self.on_discover(node);
+        }
         Ok(())
     }
 

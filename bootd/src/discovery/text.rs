@@ -17,6 +17,7 @@ pub(super) fn doubt(doubt: &Doubt) -> String {
         Doubt::Ambiguous(found) => format!("several nodes fit: {}", nodes(found.iter().map(|node| &**node))),
         Doubt::Taken(node) => format!("{node} was given to another machine just now"),
         Doubt::SharedMac(mac) => format!("its MAC {mac} is also on a machine that was given a node just now"),
+        Doubt::ForeignMac(mac) => format!("it was sent from {mac}, which is not an interface that it names"),
         Doubt::OtherMac(node, mac) => {
             format!("{node} has another MAC ({mac}): a replaced board, or another machine")
         }
