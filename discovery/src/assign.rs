@@ -67,7 +67,7 @@ pub fn edits(
     Ok(change.edits)
 }
 
-/// The node has this machine and goes its way: nobody asked for discovery. A packet changes what is known of its
+/// The node has this machine, and discovery was not asked for. A packet changes what is known of its
 /// hardware, and neither its state nor its chain.
 pub fn is_settled(snapshot: &Snapshot, node: &str, machine: &Machine) -> bool {
     let state = snapshot.attr(node, col::chain::CURRSTATE).unwrap_or_default();

@@ -349,6 +349,7 @@ fn commands_and_their_exit_codes() {
         + n1,127.78.0.1 ssh-ed25519 
         + n1,127.78.0.1 ssh-rsa 
         $ chtab net=127.78.0.0,mask=/16 networks.netname=lo networks.domain=nodes.example
+
         $ makeknownhosts n1 --dry-run
         + n1,n1.nodes.example,127.78.0.1 ecdsa-sha2-nistp256 
         + n1,n1.nodes.example,127.78.0.1 ssh-ed25519 
