@@ -131,9 +131,7 @@ impl Writer<'_> {
         let is_wanted = |nic: &Nic, at: usize| {
             wanted.iter().any(|name| *name == nic.device || *name == format!("{}:{at}", nic.driver))
         };
-        let own = deployment.filter(|mac| machine.macs().any(|known| known == *mac));
-        let own =
-            own.or_else(|| addressed(machine)).or_else(|| machine.macs().next()).ok_or(NotNow::NoMac)?;
+        let own = own_mac(machine, deployment).ok_or(NotNow::NoMac)?;
         let mut cell = own.to_string();
         let others = machine
             .nics
@@ -143,8 +141,9 @@ impl Writer<'_> {
         for (_, nic) in others.take(MACS_MAX) {
             cell.push_str(&format!("|{}!*NOIP*", nic.mac));
         }
-        // The MAC stays, and what an administrator wrote beside it, if the machine is the one.
-        if has_its_machine(self.snapshot, self.node, machine) {
+        let known = self.snapshot.attr(self.node, col::mac::MAC).unwrap_or_default();
+        // What an administrator wrote beside the MAC stays, if the machine is the one.
+        if parse_mac_column(&known).iter().any(|entry| entry.mac == own) {
             return Ok(());
         }
         self.set("mac", &[("mac", &cell)])
@@ -353,8 +352,12 @@ pub fn of_record(snapshot: &Snapshot, uuid: &str) -> Option<Machine> {
     })
 }
 
-fn addressed(machine: &Machine) -> Option<MacAddr> {
-    machine.nics.iter().find(|nic| !nic.address.is_empty()).map(|nic| nic.mac)
+/// The MAC that becomes the node's: of the interface that the machine asks over, if that is known, else of one
+/// with an address, else the first.
+pub(crate) fn own_mac(machine: &Machine, deployment: Option<MacAddr>) -> Option<MacAddr> {
+    let asking = deployment.filter(|mac| machine.macs().any(|own| own == *mac));
+    let addressed = || machine.nics.iter().find(|nic| !nic.address.is_empty()).map(|nic| nic.mac);
+    asking.or_else(addressed).or_else(|| machine.macs().next())
 }
 
 fn known_arch(arch: &str) -> bool {
@@ -403,6 +406,43 @@ mod tests {
     fn after(snapshot: &Snapshot, method: Method) -> Snapshot {
         let edits = edits(snapshot, &machine(), None, &assignment(method), None).unwrap();
         snapshot.with(&edits).unwrap()
+    }
+
+    /// A replaced board that keeps a card of the old one: by hand, the new board's MAC becomes the node's.
+    #[test]
+    fn a_shared_card_does_not_keep_the_old_mac() {
+        let cell = "02:00:00:00:00:09|02:00:00:00:00:03!*NOIP*";
+        let known = snapshot(&[
+            ("hosts", &[("node", "cn1"), ("ip", "10.1.0.1")]),
+            ("mac", &[("node", "cn1"), ("mac", cell)]),
+        ]);
+        let after = after(&known, Method::Mac);
+        assert!(after.attr("cn1", col::mac::MAC).unwrap().starts_with("02:00:00:00:00:02"));
+    }
+
+    /// A packet of a node's own machine changes what is known of its hardware and nothing else.
+    #[test]
+    fn a_node_that_goes_its_way_is_left_alone() {
+        let at = |state: &str, mac| {
+            let state = Edit::set("chain", &[("node", "cn1")], &[("currstate", state)]).unwrap();
+            snapshot(&[("mac", &[("node", "cn1"), ("mac", mac)])]).with(&[state]).unwrap()
+        };
+        let own = "02:00:00:00:00:02";
+        for (state, mac, expected) in [
+            ("boot", own, true),
+            ("discover", own, false),
+            ("", own, false),
+            ("boot", "02:00:00:00:00:09", false),
+        ] {
+            assert_eq!(is_settled(&at(state, mac), "cn1", &machine()), expected, "{state} {mac}");
+        }
+        let before = at("boot", own);
+        let machine = Machine { bmc: "10.9.9.9".parse().ok(), ..machine() };
+        let after = before.with(&inventory(&before, "cn1", &machine).unwrap()).unwrap();
+        for column in [col::chain::CURRSTATE, col::chain::CURRCHAIN, col::mac::MAC, col::ipmi::BMC] {
+            assert_eq!(after.attr("cn1", column), before.attr("cn1", column));
+        }
+        assert_eq!(after.attr("cn1", col::vpd::SERIAL).as_deref(), Some("10ABCDE"));
     }
 
     #[test]

@@ -198,8 +198,9 @@ impl Desk {
             return Err(Doubt::Taken(node.clone()));
         }
         let known = parse_mac_column(&snapshot.attr(node, col::mac::MAC).unwrap_or_default());
+        let own = assign::own_mac(machine, arrival.from).or(arrival.from);
         if let Some(other) = known.first()
-            && !arrival.macs().next().is_some_and(|mac| known.iter().any(|entry| entry.mac == mac))
+            && !own.is_some_and(|mac| known.iter().any(|entry| entry.mac == mac))
         {
             return Err(Doubt::OtherMac(node.clone(), other.mac));
         }
