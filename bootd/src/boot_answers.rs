@@ -6,7 +6,7 @@ use crate::boot_services::{BootServices, Destiny, Lease, RenderedFile};
 use crate::dhcp::Answers;
 use crate::discovery::Discovery;
 use crate::first_stage::{self, Missing};
-use crate::image_index::{ImageIndex, tftpdir};
+use crate::image_index::ImageIndex;
 use crate::unready::{Advice, Unready};
 use dawn_cluster::{
     Advised, Guid, Resolved, Snapshot, Source, col, excerpt, parse_mac_column, parse_mac_column_as,
@@ -16,7 +16,7 @@ use dawn_events::{Event, WaveReport};
 use dawn_hardware::console::Hub;
 use dawn_imagebuilder::{genimage, packimage};
 use dawn_plan::destiny::STANDBY;
-use dawn_plan::{self as plan, Action, BootState, KernelBoot, Plan, PlanError, System, ondiscover};
+use dawn_plan::{self as plan, Action, BootState, KernelBoot, Plan, PlanError, System, ondiscover, tftpdir};
 use dawn_serving::disks::{WAIT_TIME_MAX, within};
 use dawn_serving::{DiskPool, Late};
 use dawn_wire::image;

@@ -49,8 +49,7 @@ fn facts(ctx: &Ctx<'_>, snapshot: &Snapshot, covers: &dyn Fn(&str) -> bool) -> R
     let record = Record::read(ctx.model.directory()).map_err(|error| failed(hosts_record::FILE, &error))?;
     let own_lines = record.lines(covers);
     for line in text.lines().filter(|line| !own_lines.contains(line)) {
-        let words = line.split('#').next().unwrap_or_default().split_whitespace();
-        let claims: Vec<Claim> = words.filter_map(Claim::read).collect();
+        let claims: Vec<Claim> = hosts_record::words(line).filter_map(Claim::read).collect();
         let is_own = claims.iter().any(|claim| match claim {
             Claim::Name(name) => snapshot.has_node(name) && covers(name),
             Claim::Address(_) => false,

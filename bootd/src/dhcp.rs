@@ -21,11 +21,10 @@ use dawn_dhcp::client::{Arch, Client};
 use dawn_dhcp::directory::{Directory, Mode, Network, Range, Reservation};
 use dawn_plan::loader::{Loader, arch, loader};
 use dawn_plan::view::boot_image_path;
-use dawn_plan::{CurrentAddresses, LocalAddresses, is_proxied, node_ip};
+use dawn_plan::{CurrentAddresses, LocalAddresses, is_proxied, node_ip, tftpdir};
 use dawn_wire::loader::SHIM;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Lease time if `site.dhcplease` is empty, in seconds (12 hours).
@@ -70,8 +69,7 @@ impl TableDirectory {
     /// A directory over the published snapshot of `model`.
     #[must_use]
     pub fn new(model: Arc<Model>, addresses: Arc<CurrentAddresses>, names: Arc<NameServerAddresses>) -> Self {
-        let tftpdir = model.snapshot().site("tftpdir").unwrap_or_else(|| "/tftpboot".into());
-        let images = crate::loaders::can_make_images(Path::new(&*tftpdir));
+        let images = crate::loaders::can_make_images(&tftpdir(&model.snapshot()));
         Self { model, addresses, names, networks: Mutex::default(), host: host_name(), images }
     }
 }

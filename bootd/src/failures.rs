@@ -11,10 +11,7 @@ use dawn_cluster::{Advised, ModelError};
 pub fn as_command_error(kind: ErrorKind, error: anyhow::Error) -> CommandError {
     match error.downcast::<CommandError>() {
         Ok(error) => error,
-        Err(error) => {
-            let shown = CommandError::new(kind, format!("{error:#}"));
-            hint_of(&error).into_iter().fold(shown, CommandError::hint)
-        }
+        Err(error) => CommandError::new(kind, format!("{error:#}")).maybe_hint(hint_of(&error)),
     }
 }
 

@@ -86,8 +86,10 @@ fn first_stages(snapshot: &Snapshot, node: &str) -> Vec<(&'static str, Vec<Strin
 /// The kinds of firmware that machines of an architecture have. GRUB is one program for both kinds of PC.
 fn firmware(arch: &str, by_grub: bool) -> &'static [(&'static str, &'static [Arch])] {
     match arch {
-        "x86_64" | "x86" | "i386" | "i686" if by_grub => &[("x86", &[Arch::Bios, Arch::UefiX64])],
-        "x86_64" | "x86" | "i386" | "i686" => &[("BIOS", &[Arch::Bios]), ("UEFI", &[Arch::UefiX64])],
+        "x86_64" | "x86" | "i386" | "i686" => match by_grub {
+            true => &[("x86", &[Arch::Bios, Arch::UefiX64])],
+            false => &[("BIOS", &[Arch::Bios]), ("UEFI", &[Arch::UefiX64])],
+        },
         "aarch64" => &[("its firmware", &[Arch::UefiArm64])],
         _ if arch.starts_with("arm") => &[("its firmware", &[Arch::UefiArm32])],
         _ if arch.starts_with("ppc") => &[("its firmware", &[Arch::Power])],

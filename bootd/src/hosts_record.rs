@@ -28,6 +28,11 @@ pub fn text(path: &Path) -> Result<String, Refused> {
     }
 }
 
+/// Address and names of a line (hosts(5)); nothing of a comment.
+pub fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split('#').next().unwrap_or_default().split_whitespace()
+}
+
 /// The lines of nodes.
 #[derive(Debug, Default)]
 pub struct Record(BTreeMap<String, Vec<String>>);

@@ -7,7 +7,7 @@
 
 use arc_swap::ArcSwap;
 use dawn_cluster::Snapshot;
-use dawn_plan::{DISCOVERY_ARCH, PackedRoots};
+use dawn_plan::{DISCOVERY_ARCH, PackedRoots, tftpdir};
 use dawn_serving::{DiskPool, Late};
 use dawn_wire::image::{PACKED_ROOTS, genesis_kernel};
 use std::collections::HashSet;
@@ -137,10 +137,6 @@ impl Shared {
             self.packed.rcu(|known| known.only(|dir| dirs.contains(dir)));
         }
     }
-}
-
-pub(crate) fn tftpdir(snapshot: &Snapshot) -> PathBuf {
-    PathBuf::from(&*snapshot.site("tftpdir").unwrap_or_else(|| "/tftpboot".into()))
 }
 
 /// May wait for the disk.

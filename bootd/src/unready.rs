@@ -172,8 +172,7 @@ impl Unready {
     }
 
     fn with_text(&self, node: &str, text: String) -> CommandError {
-        let error = CommandError::new(self.kind(), text);
-        self.hint(node).into_iter().fold(error, CommandError::hint)
+        CommandError::new(self.kind(), text).maybe_hint(self.hint(node))
     }
 }
 

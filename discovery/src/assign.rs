@@ -352,8 +352,8 @@ pub fn of_record(snapshot: &Snapshot, uuid: &str) -> Option<Machine> {
     })
 }
 
-/// The MAC that becomes the node's: of the interface that the machine asks over, if that is known, else of one
-/// with an address, else the first.
+/// The MAC that becomes the node's: of the interface that the machine asks over, if that is known, else of
+/// one with an address, else the first.
 pub(crate) fn own_mac(machine: &Machine, deployment: Option<MacAddr>) -> Option<MacAddr> {
     let asking = deployment.filter(|mac| machine.macs().any(|own| own == *mac));
     let addressed = || machine.nics.iter().find(|nic| !nic.address.is_empty()).map(|nic| nic.mac);

@@ -11,6 +11,7 @@ use crate::modules::{Index, fnmatch};
 use crate::post;
 use crate::resolve;
 use crate::statelite;
+use crate::status::Boot;
 use crate::unpack::{Meta, Target, stream};
 use crate::url::Url;
 
@@ -47,10 +48,11 @@ pub fn http_answer(bytes: &[u8]) {
 }
 
 /// Texts of any bytes: kernel line, statelite list, address, module index and patterns, post scripts, pages
-/// of names, set-up of service processors.
+/// of names, set-up of service processors, the image that a machine may start itself.
 pub fn text(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let _ = Cmdline::parse(&text);
+    let _ = Boot::read(&text);
     statelite::fuzz_list(&text);
     post::fuzz(&text);
     if let Ok(all) = dawn_wire::bmc::parse(&text) {

@@ -176,7 +176,7 @@ pub(crate) struct Boot {
 
 impl Boot {
     /// From the lines after the answer; none if one is missing or is not an address.
-    fn read(lines: &str) -> Option<Self> {
+    pub(crate) fn read(lines: &str) -> Option<Self> {
         let of = |word: &str| {
             let mut found = lines.lines().filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
             found.next().map(str::trim)

@@ -79,7 +79,7 @@ pub(crate) fn not_answered(error: ClientError) -> CommandError {
     match error {
         ClientError::Connect { host, reason, hint } => {
             let text = format!("Unable to open socket connection to xcatd daemon on {host}");
-            hint.into_iter().fold(CommandError::unavailable(text).cause(reason), CommandError::hint)
+            CommandError::unavailable(text).cause(reason).maybe_hint(hint)
         }
         other => CommandError::unavailable(other.to_string()),
     }

@@ -7,6 +7,7 @@ use crate::ondiscover;
 use crate::state::BootState;
 use dawn_cluster::list::steps;
 use dawn_cluster::{Col, Edit, EditError, Snapshot, Text, col, nearest_of};
+use dawn_wire::text::without_control;
 
 /// Provisioning methods that boot the node's root over the network each time.
 const DISKLESS: [&str; 2] = ["netboot", "statelite"];
@@ -245,8 +246,7 @@ pub fn stays(state: &str) -> bool {
 /// empty text is any step.
 pub fn is_present(snapshot: &Snapshot, node: &str, step: &str) -> bool {
     let state = snapshot.attr(node, col::chain::CURRSTATE).unwrap_or_default();
-    let shown: String = ondiscover::shown(&state).chars().filter(|c| !c.is_control()).collect();
-    step.is_empty() || shown.trim() == step
+    step.is_empty() || without_control(ondiscover::shown(&state)).trim() == step
 }
 
 /// Whether the node has a chain whose steps it takes one after the other.

@@ -30,7 +30,7 @@ pub mod view;
 pub use address::{CurrentAddresses, LocalAddress, LocalAddresses};
 pub use args::{KERNEL_ARGS_BYTES_MAX, KernelArgs, MY_IP};
 pub use error::PlanError;
-pub use lookup::{image_of, install_mac, installer, is_ramdisk, local_path, node_ip, public_path};
+pub use lookup::{image_of, install_mac, installer, is_ramdisk, local_path, node_ip, public_path, tftpdir};
 pub use plan::{Action, DISCOVERY_ARCH, KernelBoot, Plan, System, plan};
 pub use proxied::is_proxied;
 pub use servers::{Servers, servers};

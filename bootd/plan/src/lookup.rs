@@ -69,6 +69,12 @@ pub fn local_path(snapshot: &Snapshot, path: &str) -> PathBuf {
     PathBuf::from(path)
 }
 
+/// The directory of boot files: `site.tftpdir`, `/tftpboot` if it is not set.
+#[must_use]
+pub fn tftpdir(snapshot: &Snapshot) -> PathBuf {
+    local_path(snapshot, "/tftpboot")
+}
+
 /// Whether a statelite image is loaded into memory instead of mounted.
 #[must_use]
 pub fn is_ramdisk(image: &OsImage) -> bool {

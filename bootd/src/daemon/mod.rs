@@ -24,6 +24,7 @@ use crate::patience::{self, Patience};
 use crate::requests::{getbmcconfig, syncfiles};
 use dawn_cluster::{Change, Edit, Model, Reason, Snapshot, col};
 use dawn_hardware::Hardware;
+use dawn_plan::view::boot_files_url;
 use dawn_plan::{Action, BootState, Plan, destiny};
 use dawn_wire::status::{ASK, BOOT_ARGS, BOOT_INITRD, BOOT_KERNEL, FAILED, GET_BMC, SCRIPT_END};
 use dawn_wire::text::without_control;
@@ -299,10 +300,10 @@ impl Daemon {
         if !matches!(state, BootState::Netboot(_) | BootState::Statelite(_)) {
             return Vec::new();
         }
-        let address = |path: &str| format!("http://{server}:{http_port}/tftpboot/{path}");
+        let base = boot_files_url(&server.to_string(), http_port);
         vec![
-            format!("{BOOT_KERNEL} {}", address(&boot.kernel())),
-            format!("{BOOT_INITRD} {}", address(&boot.initrd())),
+            format!("{BOOT_KERNEL} {base}/{}", boot.kernel()),
+            format!("{BOOT_INITRD} {base}/{}", boot.initrd()),
             format!("{BOOT_ARGS} {}", boot.args.render(&server.to_string())),
         ]
     }

@@ -11,6 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dawn_plan::ondiscover::{self, ServerCommand};
+use dawn_wire::text::without_control;
 use dawn_xcatd::dispatch::{Dispatcher, DuplexStream, Gone, Sink, handle};
 use dawn_xcatd::{Call, Data, Peer, Request, Response};
 use tokio_util::sync::CancellationToken;
@@ -211,7 +212,7 @@ impl Heard<'_> {
 
 /// As an event shows it.
 fn line(text: &str) -> Option<String> {
-    let line: String = text.trim().chars().filter(|c| !c.is_control()).take(LINE_CHARS_MAX).collect();
+    let line: String = without_control(text.trim()).chars().take(LINE_CHARS_MAX).collect();
     Some(line).filter(|line| !line.is_empty())
 }
 

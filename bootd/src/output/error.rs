@@ -101,10 +101,17 @@ impl CommandError {
         self
     }
 
+    /// Adds what the caller can do, if that is known.
+    #[must_use]
+    pub fn maybe_hint(mut self, hint: Option<impl Into<String>>) -> Self {
+        self.hints.extend(hint.map(Into::into));
+        self
+    }
+
     /// Adds what an error says to do, if it says so.
     #[must_use]
     pub fn hint_of(self, error: &impl Advised) -> Self {
-        error.hint().into_iter().fold(self, Self::hint)
+        self.maybe_hint(error.hint())
     }
 
     /// Adds why: shown after the message and a colon.

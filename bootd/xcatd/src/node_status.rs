@@ -108,8 +108,7 @@ impl NodeReport {
         }
         let done = line.strip_prefix(ASK_NEXT).filter(|rest| rest.is_empty() || rest.starts_with(' '));
         if let Some(step) = done {
-            let step = step.chars().filter(|c| !c.is_control()).collect::<String>();
-            return Self::Destiny { done: Some(step.trim().to_owned()) };
+            return Self::Destiny { done: Some(without_control(step).trim().to_owned()) };
         }
         let after = |word: &str| line.split_once(word).map(|(_, rest)| rest.trim());
         if let Some(rest) = after(STATUS) {

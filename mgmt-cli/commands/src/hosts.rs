@@ -3,6 +3,7 @@
 //! Names that are not host names are left out: a cell with a blank or a line end would become further names
 //! and lines.
 
+use dawn_bootd::hosts_record;
 use dawn_cluster::{Snapshot, is_host_name};
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -92,7 +93,7 @@ pub fn merge(text: &str, entries: &[&Entry], stale: &HashSet<&str>, remove: bool
     let mut written = vec![false; entries.len()];
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
-        let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
+        let words: Vec<&str> = hosts_record::words(line).collect();
         let ip = words.first().and_then(|word| word.parse::<IpAddr>().ok());
         let same = |entry: &&Entry| {
             Some(entry.ip) == ip || words.get(1..).unwrap_or_default().iter().any(|word| *word == entry.name)

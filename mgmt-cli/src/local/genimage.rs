@@ -142,8 +142,7 @@ impl LocalCommand for Args {
 
 /// What the builder says, with its hint.
 fn failed(error: GenimageError) -> Stop {
-    let shown = CommandError::unavailable(error.to_string());
-    error.hint().into_iter().fold(shown, CommandError::hint).into()
+    CommandError::unavailable(error.to_string()).maybe_hint(error.hint()).into()
 }
 
 impl Args {

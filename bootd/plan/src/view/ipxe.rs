@@ -5,7 +5,7 @@
 //! reports a file that it cannot fetch on the screen and tries again, as it does for a node without a plan:
 //! otherwise somebody would have to walk to the rack.
 
-use super::{host_and_port, kernel_of};
+use super::{boot_files_url, kernel_of};
 use crate::plan::{DISCOVERY_ARCH, KernelBoot, Plan};
 use dawn_wire::image::{genesis_initrd, genesis_kernel};
 use dawn_wire::kernel::BOOT_INTERFACE;
@@ -43,7 +43,7 @@ pub(super) const UNKNOWN: &str = "#!gpxe\n\
 /// For machines that are not a known node, if there is a discovery system: it says what the machine is,
 /// and waits until it is a node. Firmware tries its next device if the files cannot be loaded.
 pub(super) fn discovery(words: &str, http_port: u16, firmware: Firmware) -> String {
-    let base = format!("http://{}/tftpboot", host_and_port("${next-server}", http_port));
+    let base = boot_files_url("${next-server}", http_port);
     let (kernel, initrd) = (genesis_kernel(DISCOVERY_ARCH), genesis_initrd(DISCOVERY_ARCH));
     let stub = if firmware == Firmware::Uefi { " initrd=initrd" } else { "" };
     format!(
@@ -85,7 +85,7 @@ fn harmless(text: &str) -> String {
 
 fn kernel_script(plan: &Plan, boot: &KernelBoot, firmware: Firmware) -> String {
     let server = if plan.proxied { plan.server.to_string() } else { "${next-server}".to_owned() };
-    let base = format!("http://{}/tftpboot", host_and_port(&server, plan.http_port));
+    let base = boot_files_url(&server, plan.http_port);
     let kernel = format!("{base}/{}", boot.kernel());
     let initrd = format!("{base}/{}", boot.initrd());
     let args = boot.args.render(&server);

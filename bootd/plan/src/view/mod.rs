@@ -407,9 +407,12 @@ fn hex_address(text: &str) -> Option<Ipv4Addr> {
     hex.then(|| u32::from_str_radix(text, 16).ok()).flatten().map(Ipv4Addr::from)
 }
 
-/// The server's address, with the port where it is not the usual one: `10.1.0.1`, `10.1.0.1:8080`.
-fn host_and_port(host: &str, port: u16) -> String {
-    if port == 80 { host.to_owned() } else { format!("{host}:{port}") }
+/// Where HTTP serves the boot files, with the port where it is not the usual one: `http://10.1.0.1/tftpboot`,
+/// `http://10.1.0.1:8080/tftpboot`.
+#[must_use]
+pub fn boot_files_url(host: &str, port: u16) -> String {
+    let port = if port == 80 { String::new() } else { format!(":{port}") };
+    format!("http://{host}{port}/tftpboot")
 }
 
 /// Kernel boot of a plan, or `None` when the node goes to its disk.

@@ -1,7 +1,7 @@
 //! Configurations of pxelinux (`pxelinux.cfg/<key>`), petitboot (`petitboot/<node>`) and elilo
 //! (`xcat/xnba/nodes/<node>.elilo`).
 
-use super::{host_and_port, kernel_of};
+use super::{boot_files_url, kernel_of};
 use crate::error::PlanError;
 use crate::plan::Plan;
 
@@ -48,7 +48,7 @@ pub(super) const PETITBOOT_UNKNOWN: &str = "# no node has the MAC address of thi
 pub(super) fn petitboot(plan: &Plan) -> String {
     let Some(boot) = kernel_of(plan) else { return format!("#{}\n", plan.state) };
     let server = plan.server.to_string();
-    let base = format!("http://{}/tftpboot", host_and_port(&server, plan.http_port));
+    let base = boot_files_url(&server, plan.http_port);
     format!(
         "#{}\ndefault xCAT\nlabel xCAT\n\tkernel {base}/{}\n\tinitrd {base}/{}\n\tappend \"{}\"\n",
         plan.state,

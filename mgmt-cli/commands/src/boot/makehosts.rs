@@ -84,9 +84,9 @@ impl Command for Args {
     }
 }
 
-/// Address and names of a line (hosts(5)); nothing of a comment.
+/// Address and names of a line.
 fn fields(line: &str) -> Fields {
-    let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+    let mut words = hosts_record::words(line);
     let Some(address) = words.next() else { return Fields::new() };
     Fields::from([("address", address.into()), ("names", words.collect::<Vec<_>>().into())])
 }

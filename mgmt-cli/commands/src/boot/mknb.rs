@@ -5,8 +5,9 @@ use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
 use dawn_imagebuilder::genesis::{self, ARCH, Source};
 use dawn_imagebuilder::genimage::GenimageError;
+use dawn_plan::tftpdir;
 use dawn_wire::image::{ROOT, genesis_initrd, genesis_kernel};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Make the discovery system that unknown machines boot
 ///
@@ -82,20 +83,20 @@ impl From {
         check_arch(arch.unwrap_or(ARCH), out)?;
         ctx.require_root("write the discovery system")?;
         let root = self.root(ctx)?;
-        let tftpdir = ctx.snapshot.site("tftpdir").unwrap_or_else(|| "/tftpboot".into());
+        let tftpdir = tftpdir(&ctx.snapshot);
         answers(&root)?;
-        answers(Path::new(&*tftpdir))?;
+        answers(&tftpdir)?;
         let (kernel, initrd) = (genesis_kernel(ARCH), genesis_initrd(ARCH));
         let source = Source { root: &root, kernel: self.kernel.as_deref(), drivers: &self.drivers };
         genesis::check(&source).map_err(|error| self.failed(&error))?;
         if self.dry_run {
             return [kernel, initrd].iter().try_for_each(|name| {
-                let path = Path::new(&*tftpdir).join(name);
+                let path = tftpdir.join(name);
                 out.report(&FileDifference::of(written(&path), &path))
             });
         }
-        out.notice(format!("Creating {} in {tftpdir}/xcat", initrd.trim_start_matches("xcat/")))?;
-        let made = genesis::make(&source, Path::new(&*tftpdir)).map_err(|error| self.failed(&error))?;
+        out.notice(format!("Creating {} in {}/xcat", initrd.trim_start_matches("xcat/"), tftpdir.display()))?;
+        let made = genesis::make(&source, &tftpdir).map_err(|error| self.failed(&error))?;
         made.warnings.iter().try_for_each(|text| out.warning(text))?;
         let line = format!(
             "Kernel {} ({} MB), initramfs {} MB: unknown machines in a dynamic range boot it from now on.",

@@ -196,7 +196,7 @@ pub fn reason(end: &End) -> Option<CommandError> {
 
 /// The error for a host that could not be asked.
 pub fn unanswered(failure: &Failure) -> CommandError {
-    failure.hint().into_iter().fold(CommandError::unavailable(failure.to_string()), CommandError::hint)
+    CommandError::unavailable(failure.to_string()).maybe_hint(failure.hint())
 }
 
 /// Counts of a run, and the nodes that its last line names.
