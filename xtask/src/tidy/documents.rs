@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use dawn_qemu::paths;
@@ -65,18 +66,24 @@ fn difference(facts: &BTreeSet<String>, page: &BTreeSet<String>) -> Vec<String> 
 }
 
 /// Every text in backquotes that begins with a folder of the source tree and does not exist. A path with a
-/// part to fill in (`<family>`, `COMMAND`, `*`) names no file.
+/// part to fill in (`<family>`, `COMMAND`, `*`) names no file, and what a build makes need not be there.
 fn missing_paths(page: &str, top: &Path) -> Vec<String> {
     let is_ours = |path: &&str| {
         let names_a_file = !path.contains(['<', '*']) && !path.contains("/COMMAND");
         let folder = path.split_once('/').map_or("", |(first, _)| first);
-        // What a build makes need not be there.
-        let is_built = folder.is_empty() || folder.starts_with('.') || folder == "target";
-        let is_folder = !is_built && top.join(folder).is_dir();
+        let is_folder = !folder.is_empty() && !folder.starts_with('.') && top.join(folder).is_dir();
         names_a_file && is_folder
     };
     let quoted = page.split('`').skip(1).step_by(2).filter(is_ours);
-    quoted.filter(|path| !top.join(path).exists()).map(|path| format!("{path} does not exist")).collect()
+    let missing = quoted.filter(|path| !top.join(path).exists() && !is_built(path, top));
+    missing.map(|path| format!("{path} does not exist")).collect()
+}
+
+/// Git ignores what a build makes.
+fn is_built(path: &str, top: &Path) -> bool {
+    let mut command = Command::new("git");
+    command.args(["check-ignore", "--quiet", "--", path]).current_dir(top).stdin(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 #[cfg(test)]
@@ -87,8 +94,7 @@ mod tests {
     #[test]
     fn paths_that_are_not_there_are_found() {
         let page = "`xtask/src/main.rs`, `xtask/src/tidy/`, `live/reach.rs`, `/proc/cmdline`, `./mine`, \
-            `target/none`, \
-            `xtask/src/*.txt` and `xtask/src/none.rs`";
+            `target/none`, `dist/out/none`, `xtask/src/*.txt` and `xtask/src/none.rs`";
         assert_eq!(missing_paths(page, &paths::workspace()), ["xtask/src/none.rs does not exist"]);
     }
 }
