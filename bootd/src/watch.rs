@@ -224,7 +224,7 @@ impl dawn_nfs::Observer for Watcher {
             Event::CredentialRefused => {
                 (Step::Refused, "nfs: credentials that the export does not take".to_owned())
             }
-            Event::Dropped { reason } => (Step::Trouble, format!("nfs: connection closed: {reason}")),
+            Event::Dropped(reason) => (Step::Trouble, format!("nfs: connection closed: {reason}")),
         };
         let address = dawn_nfs::observe::client_ip(client);
         let repeats = matches!(step, Step::Refused | Step::Trouble);

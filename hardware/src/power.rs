@@ -2,6 +2,7 @@
 //! state.
 
 use dawn_ipmi::command::chassis::Control;
+use dawn_wire::status;
 
 /// What an administrator asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +66,8 @@ pub struct Plan {
     pub status: Option<&'static str>,
 }
 
-const POWERING_ON: Option<&str> = Some("powering-on");
-const POWERING_OFF: Option<&str> = Some("powering-off");
+const POWERING_ON: Option<&str> = Some(status::POWERING_ON);
+const POWERING_OFF: Option<&str> = Some(status::POWERING_OFF);
 
 /// The result of a word for a machine that is on or off.
 pub fn plan(word: Word, is_on: bool, style: Style) -> Plan {

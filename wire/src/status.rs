@@ -31,6 +31,24 @@ pub const READY: &str = "ready";
 /// The server's answer.
 pub const DONE: &str = "done";
 
+/// The machine has been switched on.
+pub const POWERING_ON: &str = "powering-on";
+/// The machine has been switched off.
+pub const POWERING_OFF: &str = "powering-off";
+/// The machine is being discovered.
+pub const DISCOVERING: &str = "discovering";
+/// The machine has become this node.
+pub const DISCOVERED: &str = "discovered";
+/// A step of the chain runs on the node.
+pub const CONFIGURING: &str = "configuring";
+/// The node waits for its next step.
+pub const STANDING_BY: &str = "standingby";
+/// The node has a shell open and waits.
+pub const SHELL: &str = "shell";
+/// The node starts from its disk, or starts again.
+pub const BOOTING: &str = "booting";
+/// The installer runs on the node.
+pub const INSTALLING: &str = "installing";
 /// `/init` has begun its work.
 pub const NETBOOTING: &str = "netbooting";
 /// The system of the node is up and runs its post scripts.

@@ -38,7 +38,7 @@ enum Chore {
     Demo(demo::Demo),
     /// Everything that must hold: format, lints, unit and conversation tests, the static binary, machines
     Test(check::Test),
-    /// What needs no build: imports, dependencies, documents against facts, unused functions, comments
+    /// What needs no build: imports, dependencies, documents against facts, unused items, comments
     Tidy(tidy::Tidy),
     /// Make the Debian and RPM packages, an archive, the list of components, digests and a signature
     Dist(dist::Dist),

@@ -62,8 +62,34 @@ pub enum HeadError {
     TooLong,
     /// The end or the addressee of the request is not certain: a proxy in between might read
     /// it in another way (RFC 9112 section 11.2, request smuggling).
-    #[error("{0}")]
-    Ambiguous(&'static str),
+    #[error(transparent)]
+    Ambiguous(#[from] Ambiguity),
+}
+
+/// Which part of a head can be read in two ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Ambiguity {
+    /// This field may occur once only.
+    #[error("there is more than one {0}")]
+    Twice(&'static str),
+    /// Two fields each say where the body ends.
+    #[error("there are both Content-Length and Transfer-Encoding")]
+    TwoLengths,
+    /// A field of HTTP/1.1 in a request of HTTP/1.0.
+    #[error("HTTP/1.0 has no Transfer-Encoding")]
+    CodingIn10,
+    /// A coding that this server cannot read.
+    #[error("the Transfer-Encoding is not \"chunked\"")]
+    Coding,
+    /// RFC 9112 section 3.2.
+    #[error("an HTTP/1.1 request needs a Host")]
+    NoHost,
+    /// RFC 9112 section 3.2.
+    #[error("the Host is not a name or an address")]
+    Host,
+    /// RFC 9112 section 6.3.
+    #[error("the Content-Length is not a number of bytes")]
+    Length,
 }
 
 impl Head {
@@ -88,7 +114,7 @@ impl Head {
         let target = request.path.unwrap_or("/");
         let (raw_path, query) = split_target(target);
         let is_11 = request.version == Some(1);
-        let framing = Framing::of(request.headers, is_11).map_err(HeadError::Ambiguous)?;
+        let framing = Framing::of(request.headers, is_11)?;
         let mut head = Head {
             method: match request.method {
                 Some("GET") => Method::Get,
@@ -140,17 +166,15 @@ struct Framing {
 impl Framing {
     /// RFC 9110 section 7.2 (Host) and 8.6 (Content-Length), RFC 9112 section 3.2, 6.1 to 6.3 and 9.3.
     /// Stricter in one point: Content-Length may occur only once, even if several would agree.
-    fn of(fields: &[httparse::Header<'_>], is_11: bool) -> Result<Framing, &'static str> {
+    fn of(fields: &[httparse::Header<'_>], is_11: bool) -> Result<Framing, Ambiguity> {
         let (mut host, mut length, mut coding) = (None, None, None);
         let (mut keeps, mut closes) = (is_11, false);
         for field in fields {
-            let (once, complaint) = match field.name.len() {
-                4 if field.name.eq_ignore_ascii_case("host") => (&mut host, "there is more than one Host"),
-                14 if field.name.eq_ignore_ascii_case("content-length") => {
-                    (&mut length, "there is more than one Content-Length")
-                }
+            let (once, name) = match field.name.len() {
+                4 if field.name.eq_ignore_ascii_case("host") => (&mut host, "Host"),
+                14 if field.name.eq_ignore_ascii_case("content-length") => (&mut length, "Content-Length"),
                 17 if field.name.eq_ignore_ascii_case("transfer-encoding") => {
-                    (&mut coding, "there is more than one Transfer-Encoding")
+                    (&mut coding, "Transfer-Encoding")
                 }
                 10 if field.name.eq_ignore_ascii_case("connection") => {
                     closes |= has_word(field.value, b"close");
@@ -160,36 +184,36 @@ impl Framing {
                 _ => continue,
             };
             if once.replace(trimmed(field.value)).is_some() {
-                return Err(complaint);
+                return Err(Ambiguity::Twice(name));
             }
         }
         check_host(host, is_11)?;
         let has_body = match (length, coding) {
             (None, None) => false,
-            (Some(_), Some(_)) => return Err("there are both Content-Length and Transfer-Encoding"),
+            (Some(_), Some(_)) => return Err(Ambiguity::TwoLengths),
             (Some(length), None) => content_length(length)? > 0,
-            (None, Some(_)) if !is_11 => return Err("HTTP/1.0 has no Transfer-Encoding"),
+            (None, Some(_)) if !is_11 => return Err(Ambiguity::CodingIn10),
             (None, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") => true,
-            (None, Some(_)) => return Err("the Transfer-Encoding is not \"chunked\""),
+            (None, Some(_)) => return Err(Ambiguity::Coding),
         };
         Ok(Framing { keep_alive: keeps && !closes, has_body })
     }
 }
 
-fn check_host(host: Option<&[u8]>, is_11: bool) -> Result<(), &'static str> {
+fn check_host(host: Option<&[u8]>, is_11: bool) -> Result<(), Ambiguity> {
     let may_be_in_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
     match host {
-        None if is_11 => Err("an HTTP/1.1 request needs a Host"),
-        Some(host) if !host.iter().all(may_be_in_host) => Err("the Host is not a name or an address"),
+        None if is_11 => Err(Ambiguity::NoHost),
+        Some(host) if !host.iter().all(may_be_in_host) => Err(Ambiguity::Host),
         _ => Ok(()),
     }
 }
 
 /// Digits only, at most `u64::MAX`.
-fn content_length(value: &[u8]) -> Result<u64, &'static str> {
+fn content_length(value: &[u8]) -> Result<u64, Ambiguity> {
     let digits = Some(value).filter(|value| value.iter().all(u8::is_ascii_digit));
     let number = digits.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-    number.ok_or("the Content-Length is not a number of bytes")
+    number.ok_or(Ambiguity::Length)
 }
 
 /// A field value without the blanks and tabs around it (RFC 9110 section 5.6.3).

@@ -45,6 +45,6 @@ pub mod xdr;
 pub use export::{
     Access, Export, ExportId, Exports, FixedExports, Listed, Mounted, Question, Refusal, Squash,
 };
-pub use observe::{Event, LogObserver, Observer};
+pub use observe::{Dropped, Event, LogObserver, Observer};
 pub use overlay::{OverlayEntry, OverlayKind, OverlaySpec};
 pub use server::{CONNECTIONS_MAX, ServeError, Server, ServerConfig, serve};

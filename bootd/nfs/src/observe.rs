@@ -56,11 +56,31 @@ pub enum Event {
     ForgedHandle,
     /// A call with credentials that the export does not accept.
     CredentialRefused,
-    /// A connection was closed by us, for the reason given.
-    Dropped {
-        /// Why, in words.
-        reason: &'static str,
-    },
+    /// The server closed a connection, or did not accept it.
+    Dropped(Dropped),
+}
+
+/// Why the server closes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Dropped {
+    /// All places of its kind of client, or those of this client, are taken.
+    #[error("too many connections")]
+    TooMany,
+    /// The kernel refuses an option of the socket.
+    #[error("socket option refused")]
+    SocketOption,
+    /// The kernel watches no further socket.
+    #[error("poll set is full")]
+    PollSet,
+    /// A call made a worker panic.
+    #[error("defect while carrying out a call")]
+    Defect,
+    /// What the client sends is not RPC over TCP (RFC 5531 section 11).
+    #[error("not a sequence of RPC records")]
+    NotRpc,
+    /// The client neither sends nor takes anything.
+    #[error("no progress for two minutes")]
+    NoProgress,
 }
 
 /// Receives [`Event`]s.

@@ -7,6 +7,7 @@ use crate::ondiscover;
 use crate::state::BootState;
 use dawn_cluster::list::steps;
 use dawn_cluster::{Col, Edit, EditError, Snapshot, Text, col, nearest_of};
+use dawn_wire::status;
 use dawn_wire::text::without_control;
 
 /// Provisioning methods that boot the node's root over the network each time.
@@ -334,17 +335,17 @@ fn with_status(
 /// `nodelist.status` that goes with a state a node asks for.
 fn status_for(currstate: &str) -> &'static str {
     match BootState::parse(currstate) {
-        None if currstate.is_empty() => "standingby",
-        Some(BootState::Install(_)) => "installing",
-        Some(BootState::Netboot(_) | BootState::Statelite(_)) => "netbooting",
+        None if currstate.is_empty() => status::STANDING_BY,
+        Some(BootState::Install(_)) => status::INSTALLING,
+        Some(BootState::Netboot(_) | BootState::Statelite(_)) => status::NETBOOTING,
         Some(BootState::Task(task)) => match task.split('=').next().unwrap_or_default() {
-            "standby" => "standingby",
-            "shell" => "shell",
-            "discover" => "discovering",
-            "runcmd" => "configuring",
-            _ => "booting",
+            "standby" => status::STANDING_BY,
+            "shell" => status::SHELL,
+            "discover" => status::DISCOVERING,
+            "runcmd" => status::CONFIGURING,
+            _ => status::BOOTING,
         },
-        None | Some(BootState::Boot | BootState::Offline) => "booting",
+        None | Some(BootState::Boot | BootState::Offline) => status::BOOTING,
     }
 }
 

@@ -13,11 +13,12 @@ use std::net::IpAddr;
 
 use dawn_cluster::{LogEntry, Snapshot, col};
 use dawn_plan::{destiny, node_ip};
+use dawn_wire::status::{CONFIGURING, STANDING_BY};
 
 /// Nodes that are noted; more than machines that wait at once. The one that asked longest ago makes room.
 const ASKERS_MAX: usize = 16_384;
 /// `nodelist.status` of nodes that an earlier daemon left waiting.
-const WAITING_WORDS: [&str; 2] = ["standingby", "configuring"];
+const WAITING_WORDS: [&str; 2] = [STANDING_BY, CONFIGURING];
 
 #[derive(Debug)]
 struct Asker {

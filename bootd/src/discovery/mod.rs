@@ -31,6 +31,7 @@ use dawn_discovery::{
     Verdict,
 };
 use dawn_plan::destiny;
+use dawn_wire::status::DISCOVERED;
 use dawn_xcatd::dispatch::Dispatcher;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -535,7 +536,7 @@ fn found_status(now: &Snapshot, node: &str) -> Result<Vec<Edit>, Stop> {
     if !now.site_flag("nodestatus", true) {
         return Ok(Vec::new());
     }
-    Ok(destiny::status_edits(now, node, "discovered", &status_time())?)
+    Ok(destiny::status_edits(now, node, DISCOVERED, &status_time())?)
 }
 
 /// The local time, as `discoverydata.discoverytime` has it.

@@ -12,8 +12,9 @@ use crate::limits::{
 use dawn_serving::shares::{Callers, Limit, Place, Places};
 use dawn_wire::script::ScriptResult;
 use dawn_wire::status::{
-    ASK, ASK_NEXT, BMC_READY, BOOTED, DONE, FAILED, GET_BMC, GET_SCRIPT, NETBOOTING, OUT_OF_SYNC,
-    POSTBOOTING, PROBLEM, READY, STATUS, SYNC_FILES, SYNCED, SYNCING,
+    ASK, ASK_NEXT, BMC_READY, BOOTED, BOOTING, CONFIGURING, DISCOVERED, DISCOVERING, DONE, FAILED, GET_BMC,
+    GET_SCRIPT, INSTALLING, NETBOOTING, OUT_OF_SYNC, POSTBOOTING, POWERING_OFF, POWERING_ON, PROBLEM, READY,
+    SHELL, STANDING_BY, STATUS, SYNC_FILES, SYNCED, SYNCING,
 };
 use dawn_wire::text::without_control;
 use std::net::{IpAddr, SocketAddr};
@@ -29,20 +30,20 @@ use tokio::time::timeout;
 pub const STATUS_WORDS: [&str; 20] = [
     "alive",
     "unreachable",
-    "installing",
+    INSTALLING,
     "installed",
-    "booting",
+    BOOTING,
     POSTBOOTING,
     NETBOOTING,
     BOOTED,
-    "powering-on",
-    "powering-off",
-    "discovering",
-    "discovered",
-    "configuring",
+    POWERING_ON,
+    POWERING_OFF,
+    DISCOVERING,
+    DISCOVERED,
+    CONFIGURING,
     "configured",
-    "standingby",
-    "shell",
+    STANDING_BY,
+    SHELL,
     "defined",
     "unknown",
     FAILED,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
-use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE};
+use dawn_wire::image::{INITRD_STATELESS, INITRD_STATELITE, KERNEL, ROOT};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::{GenimageError, Outcome, file_error, kernel, place, stamp};
@@ -88,7 +88,7 @@ pub fn made_at(dir: &Path) -> Option<SystemTime> {
     let time = |path: PathBuf| fs::metadata(path).and_then(|meta| meta.modified()).ok();
     let modules = stamp::read(dir, stamp::KERNEL)
         .filter(|release| !release.contains('/') && !release.starts_with('.'))
-        .and_then(|release| time(dir.join("rootimg/lib/modules").join(release)));
+        .and_then(|release| time(dir.join(ROOT).join("lib/modules").join(release)));
     time(dir.join(stamp::TREE)).max(modules)
 }
 
@@ -102,7 +102,7 @@ pub(super) fn make(
 ) -> Result<Outcome, GenimageError> {
     let kernel = kernel::find(rootimg, def.kernelver.as_deref())?;
     line(&format!("Kernel {}", kernel.release));
-    place::install_file(rootimg, &kernel.file, &dir.join("kernel"))?;
+    place::install_file(rootimg, &kernel.file, &dir.join(KERNEL))?;
     for (kind, name) in [(Kind::Stateless, INITRD_STATELESS), (Kind::Statelite, INITRD_STATELITE)] {
         line(&format!("Making {name}"));
         let output = dir.join(format!(".{name}.new"));

@@ -64,7 +64,7 @@ pub(super) fn publish(building: &Path, dir: &Path, permission: Option<u32>) -> R
     rustix::fs::syncfs(&handle).map_err(|error| file_error(building, error.into()))?;
     let mode = Permissions::from_mode(permission.unwrap_or(PERMISSION_DEFAULT) & 0o7777);
     fs::set_permissions(dir, mode).map_err(|source| file_error(dir, source))?;
-    let (away, previous) = (building.join("rootimg.old"), set_aside(dir)?);
+    let (away, previous) = (building.join(format!("{ROOT_PREFIX}old")), set_aside(dir)?);
     let swapped = renameat_with(CWD, &new, CWD, &old, RenameFlags::EXCHANGE);
     match swapped {
         Ok(()) => fs::rename(&new, &away).map_err(|source| file_error(&away, source))?,

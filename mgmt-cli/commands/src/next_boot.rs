@@ -12,7 +12,7 @@ const TOLD_MAX: usize = 5;
 /// Paths named for one kind of nodes at most.
 const PATHS_MAX: usize = 5;
 /// `nodelist.status` of a node whose system is up.
-const UP: &str = "booted";
+const UP: &str = dawn_wire::status::BOOTED;
 
 /// Says for which running nodes the change takes effect at their next boot.
 pub fn warn(rows: &[RowChange], before: &Snapshot, after: &Snapshot, out: &mut Out<'_>) -> Done {

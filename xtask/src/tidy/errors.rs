@@ -13,6 +13,8 @@ use crate::suite::Count;
 
 /// Questions to the text of an error.
 const QUESTIONS: [&str; 4] = [".contains(\"", ".starts_with(\"", ".ends_with(\"", " == \""];
+/// Types that are not errors.
+const TEXT_TYPES: [&str; 3] = ["String", "&'static str", "&str"];
 /// What makes the text of an error.
 const TEXTS: [&str; 3] = [".to_string()", ".reason()", "error}\")"];
 /// What a hint inside a message begins with, before a colon.
@@ -73,9 +75,9 @@ fn name_of(path: &str) -> String {
     name.split('<').next().unwrap_or(name).to_owned()
 }
 
-/// `Result<_, String>` or `type Err = String`.
+/// `Result<_, String>`, `Result<_, &'static str>` or `type Err = String`.
 fn has_text_for_error(line: &str) -> bool {
-    errors_of(line).contains(&"String") || line.trim() == "type Err = String;"
+    errors_of(line).iter().any(|error| TEXT_TYPES.contains(error)) || line.trim() == "type Err = String;"
 }
 
 /// The second argument of a `Result` whose arguments begin here.
@@ -173,6 +175,7 @@ mod tests {
             "    ) -> std::result::Result<Vec<(u8, Option<u8>)>, String> {",
             "    read: Result<fn(u8) -> Result<(), Error>, String>,",
             "    started: OnceLock<Result<Running, String>>,",
+            "    fn of(fields: &[u8]) -> Result<Framing, &'static str> {",
             "    type Err = String;",
         ] {
             assert!(has_text_for_error(line), "{line}");

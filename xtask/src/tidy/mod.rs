@@ -8,8 +8,9 @@ mod documents;
 mod errors;
 mod features;
 mod files;
-mod functions;
 mod layers;
+mod pure;
+mod unused;
 mod words;
 
 use std::process::ExitCode;
@@ -19,8 +20,8 @@ use clap::Args;
 
 use crate::suite::{Count, Suite};
 
-/// What needs no build: imports, dependencies, features, documents against facts, unused functions, comments,
-/// columns, types of errors, words
+/// What needs no build: imports, dependencies, features, documents against facts, unused items, pure code,
+/// comments, columns, types of errors, words
 #[derive(Debug, Args)]
 pub(crate) struct Tidy {}
 
@@ -39,7 +40,8 @@ pub(crate) fn add_groups(suite: &mut Suite) {
     suite.group("dependencies", dependencies::check);
     suite.group("features", features::check);
     suite.group("documents", documents::check);
-    suite.group("unused functions", functions::check);
+    suite.group("unused items", unused::check);
+    suite.group("pure code", pure::check);
     suite.group("comments", comments::check);
     suite.group("columns", columns::check);
     suite.group("errors", errors::check);

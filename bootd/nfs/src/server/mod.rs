@@ -27,7 +27,7 @@ use crate::drc::ReplyCache;
 use crate::engine::{Engine, EngineConfig};
 use crate::export::Exports;
 use crate::handle::HandleKey;
-use crate::observe::Observer;
+use crate::observe::{Dropped, Observer};
 use crate::portmap::Ports;
 use crate::sys;
 use conn::Service;
@@ -301,7 +301,7 @@ impl Monitor {
         for conn in self.shared.connections() {
             let idle_ticks = now.saturating_sub(conn.progress.load(Ordering::Relaxed));
             if idle_ticks > STALLED_TICKS_MAX && (conn.is_unsent() || conn.is_mid_record()) {
-                self.shared.drop_connection(conn.token, "no progress for two minutes");
+                self.shared.drop_connection(conn.token, Dropped::NoProgress);
             }
         }
     }

@@ -24,7 +24,7 @@ use super::away::{Away, BEGUN, Call, ENDED, Origin, WAITING, as_worker, send_dat
 use super::conn::{Conn, Received, Service};
 use super::poll::{Poll, STOP, WAKE};
 use crate::engine::{Answer, Engine, Reply, Seat, Session};
-use crate::observe::{Event, client_ip};
+use crate::observe::{Dropped, Event, client_ip};
 use crate::portmap::{self, Ports};
 use crate::record::Record;
 use crate::sys;
@@ -157,7 +157,7 @@ impl Shared {
         }
         match self.endpoint(token) {
             Some(endpoint) => self.rearm(token, endpoint),
-            None => self.drop_connection(token, "defect while carrying out a call"),
+            None => self.drop_connection(token, Dropped::Defect),
         }
     }
 
@@ -192,13 +192,13 @@ impl Shared {
     fn accept(&self, token: u64, listener: &TcpListener, service: Service) {
         while let Ok((stream, peer)) = listener.accept() {
             if let Err(reason) = self.admit(stream, peer, service) {
-                self.engine.event(peer, Event::Dropped { reason });
+                self.engine.event(peer, Event::Dropped(reason));
             }
         }
         self.rearm(token, listener);
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr, service: Service) -> Result<(), &'static str> {
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, service: Service) -> Result<(), Dropped> {
         let client = client_ip(peer);
         let known = self.engine.is_known(client);
         // A client that may mount an export is known better here than by its address alone.
@@ -207,19 +207,19 @@ impl Shared {
             true => Kind::Node,
             false => Kind::Stranger,
         };
-        let place = self.places.enter_as(kind, client, || ()).ok_or("too many connections")?;
+        let place = self.places.enter_as(kind, client, || ()).ok_or(Dropped::TooMany)?;
         place.keep();
         let held = || self.waiting.part_as(kind, client);
-        stream.set_nonblocking(true).map_err(|_| "socket option refused")?;
-        stream.set_nodelay(true).map_err(|_| "socket option refused")?;
+        stream.set_nonblocking(true).map_err(|_| Dropped::SocketOption)?;
+        stream.set_nodelay(true).map_err(|_| Dropped::SocketOption)?;
         let token = self.next_token.fetch_add(1, Ordering::Relaxed);
         let tick = self.tick.load(Ordering::Relaxed);
         let (session, held) = (Session::new(peer, false), (held(), held()));
         let conn = Arc::new(Conn::new(token, service, session, stream, place, held, tick));
         let added = self.poll.add(conn.stream().as_fd(), token, EventFlags::ONESHOT);
-        added.map_err(|_| "poll set is full")?;
+        added.map_err(|_| Dropped::PollSet)?;
         lock(&self.conns).insert(token, conn.clone());
-        conn.want(true, false, &self.poll).map_err(|_| "poll set is full")
+        conn.want(true, false, &self.poll).map_err(|_| Dropped::PollSet)
     }
 
     /// All connections, for the monitor.
@@ -228,12 +228,12 @@ impl Shared {
     }
 
     /// Ends a connection of ours.
-    pub(super) fn drop_connection(&self, token: u64, reason: &'static str) {
+    pub(super) fn drop_connection(&self, token: u64, reason: Dropped) {
         let conn = lock(&self.conns).remove(&token);
         if let Some(conn) = conn
             && conn.close()
         {
-            self.engine.event(conn.session.client, Event::Dropped { reason });
+            self.engine.event(conn.session.client, Event::Dropped(reason));
         }
     }
 
@@ -271,7 +271,7 @@ impl Shared {
             match conn.receive() {
                 Received::Closed => return self.forget(conn),
                 Received::Nonsense(_) => {
-                    return self.drop_connection(conn.token, "not a sequence of RPC records");
+                    return self.drop_connection(conn.token, Dropped::NotRpc);
                 }
                 Received::Drained => rounds = 0,
                 Received::More => (),
@@ -404,7 +404,7 @@ impl Shared {
         match (reply, &call.origin) {
             (Ok(reply), _) if call.step(BEGUN, ENDED) => self.reply_away(call, reply),
             (Err(_), Origin::Connection(conn)) => {
-                self.drop_connection(conn.token, "defect while carrying out a call");
+                self.drop_connection(conn.token, Dropped::Defect);
             }
             _ => (),
         }

@@ -45,8 +45,6 @@ impl Privilege {
 pub struct Status(pub u8);
 
 impl Status {
-    /// All sessions of the BMC are taken.
-    pub const NO_RESOURCES: Self = Self(0x01);
     /// The role is not allowed to this user.
     pub const ROLE: Self = Self(0x0a);
     /// No such user.

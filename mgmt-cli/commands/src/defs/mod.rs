@@ -8,7 +8,7 @@ pub mod write;
 use dawn_bootd::caller::View;
 use dawn_bootd::command::Ctx;
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
-use dawn_cluster::condition::split_operator;
+use dawn_cluster::condition::{OF_ATTRIBUTES, split_operator};
 use dawn_cluster::nearest_of;
 use dawn_cluster::secrets::{Sensitivity, of_site_key};
 use dawn_cluster::stanza;
@@ -85,7 +85,7 @@ impl Words {
 
 /// `all@mgt==ipmi` is a noderange, `mgt=ipmi` an attribute.
 fn is_criterion(word: &str) -> bool {
-    matches!(split_operator(word, &["==", "!=", "=~", "!~", "="]), Some((_, operator, _)) if operator != "=")
+    matches!(split_operator(word, OF_ATTRIBUTES), Some((_, operator, _)) if operator != "=")
 }
 
 /// The types of `-t`; `node` without it.

@@ -10,6 +10,7 @@ use dawn_hardware::power::{Plan, Style, Word, plan};
 use dawn_hardware::target::Deciding;
 use dawn_hardware::{Driver, Error, Links, Target};
 use dawn_plan::destiny;
+use dawn_wire::status::BOOTED;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,7 @@ const INTERVAL_SECONDS_MAX: u64 = 3_600;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Follow the boot until the nodes have this status: booted
-    #[arg(long, value_name = "STATUS", value_parser = ["booted"])]
+    #[arg(long, value_name = "STATUS", value_parser = [BOOTED])]
     wait: Option<String>,
     /// How long --wait waits, minutes
     #[arg(long, value_name = "MINUTES", default_value_t = 30, value_parser = number::within::<u64>(1..=1440))]

@@ -24,6 +24,7 @@ use dawn_remote::shell::SshOptions;
 use dawn_remote::synclist::Synclist;
 use dawn_remote::target::Target;
 use dawn_serving::disks::within;
+use dawn_wire::status;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -307,7 +308,7 @@ impl Update<'_> {
         let keeps_status = self.args.dry_run || self.args.security;
         let nodes: BTreeSet<String> = self.ctx.nodes().iter().cloned().collect();
         if !keeps_status {
-            self.status(&nodes, "syncing");
+            self.status(&nodes, status::SYNCING);
         }
         let done = parts.iter().try_for_each(|part| match part {
             Part::Files => self.files(out),
@@ -318,8 +319,8 @@ impl Update<'_> {
         // For any reason that stopped the run, these nodes are not up to date.
         let failed = if done.is_err() { nodes.clone() } else { self.failed.clone() };
         if !keeps_status {
-            self.status(&failed, "failed");
-            self.status(&nodes.difference(&failed).cloned().collect(), "synced");
+            self.status(&failed, status::FAILED);
+            self.status(&nodes.difference(&failed).cloned().collect(), status::SYNCED);
         }
         done?;
         if self.failed.is_empty() { Ok(()) } else { out.code(1) }
