@@ -199,25 +199,25 @@ impl StoreAddress {
     pub fn write(&self, directory: &Path) -> Result<(), CfglocError> {
         let path = directory.join(CFGLOC);
         let fail = |error: io::Error| CfglocError::File { path: path.clone(), reason: error.to_string() };
-        if path.exists() {
-            fs::rename(&path, directory.join(CFGLOC_OLD)).map_err(fail)?;
-        }
+        let old = directory.join(CFGLOC_OLD);
         if *self == Self::Sqlite(directory.to_owned()) {
-            return Ok(());
+            return if path.exists() { fs::rename(&path, &old).map_err(fail) } else { Ok(()) };
         }
-        // Complete under another name first: a daemon that starts meanwhile finds all of it or nothing.
+        // Complete under another name first: a daemon that starts meanwhile finds the new address or the old
+        // one, and never none, which would mean SQLite.
         let new = directory.join("cfgloc.new");
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)
-            .map_err(fail)?;
+        let _ = fs::remove_file(&new);
+        let mut file =
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(fail)?;
         file.write_all(format!("{}\n", self.cfgloc_line()).as_bytes())
             .and_then(|()| file.sync_all())
             .map_err(fail)?;
-        fs::rename(&new, &path).map_err(fail)
+        if path.exists() {
+            let kept = directory.join("cfgloc.kept");
+            let _ = fs::remove_file(&kept);
+            fs::hard_link(&path, &kept).and_then(|()| fs::rename(&kept, &old)).map_err(fail)?;
+        }
+        fs::rename(&new, &path).and_then(|()| fs::File::open(directory)?.sync_all()).map_err(fail)
     }
 
     /// The text for a `cfgloc` file, password included: the file must have mode 0600.

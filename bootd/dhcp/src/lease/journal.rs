@@ -155,7 +155,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Rewrites the file with the living leases alone.
+    /// Rewrites the file with the living leases alone. The file stays open: the next batches are written at
+    /// its end.
     pub fn compact(&mut self) -> Result<(), JournalError> {
         let next = self.path.with_extension("new");
         let file = self.write_living(&next).map_err(|source| self.error("rewrite", source))?;
