@@ -61,8 +61,8 @@ pub const ELSEWHERE: &[(&[&str], &str)] = &[
         "`dawn nodeset NODERANGE osimage=IMAGE` and then a boot from the network install a system (docs/installing.md)",
     ),
     (
-        &["copycds", "copycds-cdrom", "geninitrd", "rmosdistro", "chkosimage"],
-        "media are copied by hand, and the installer's own initramfs is used (docs/installing.md)",
+        &["copycds-cdrom", "geninitrd", "rmosdistro", "chkosimage"],
+        "`dawn copycds` takes devices too, and the installer's own initramfs is used (docs/installing.md)",
     ),
     (
         &["imgcapture", "mkdummyimage"],

@@ -32,6 +32,11 @@ pub fn fuzz_lists(data: &[u8]) {
     assert_eq!(shadow.lines().filter(|line| line.starts_with("root:*:")).count().min(1), 1);
 }
 
+/// Feeds bytes to the reader of installation media: paths stay in the tree, and content ends.
+pub fn fuzz_medium(data: &[u8]) {
+    crate::media::fuzz(data);
+}
+
 /// Feeds a text to the reader of manifests; what it reads is written and read again as the same.
 pub fn fuzz_manifest(data: &[u8]) {
     let Ok(manifest) = Manifest::from_xml(&String::from_utf8_lossy(data)) else { return };

@@ -19,6 +19,7 @@ pub mod image;
 pub mod initramfs;
 pub mod kmod;
 pub mod listfile;
+pub mod media;
 mod new_file;
 pub mod oci;
 pub mod packimage;

@@ -63,7 +63,7 @@ pub(crate) static AREAS: &[Area] = &[
             "rbootseq",
         ],
     ),
-    area("Images", &["genimage", "packimage", "rmimage", "imgexport", "imgimport"]),
+    area("Images", &["copycds", "genimage", "packimage", "rmimage", "imgexport", "imgimport"]),
     area(
         "Commands and files on nodes",
         &[

@@ -55,7 +55,7 @@ const FAMILIES: &[&[&str]] = &[
         "import",
     ],
     &["log", "undo", "regnotif", "unregnotif"],
-    &["genimage", "packimage", "rmimage", "imgexport", "imgimport", "imagedef"],
+    &["copycds", "genimage", "packimage", "rmimage", "imgexport", "imgimport", "imagedef"],
     &["litefile", "litetree", "ilitefile", "lslite", "liteimg"],
     &["nodeset", "explain", "render", "events", "wave", "leases", "makedhcp", "getdestiny", "nextdestiny"],
     &["makedhcp", "makehosts", "makedns", "makenetworks"],

@@ -575,3 +575,56 @@ fn certificates_of_an_xcat_server_go_on() {
     let (text, code) = ask(&bob, "lsxcatd -v", &AtomicBool::new(false));
     assert_eq!(code, 0, "{text}");
 }
+
+/// A copy that is killed again and again ends complete, and its images can be given to nodes.
+#[test]
+fn a_medium_is_copied_over_kills() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::new(directory.path(), None);
+    let daemon = site.start();
+    let source = directory.path().join("source");
+    let packages = source.join("Packages");
+    std::fs::create_dir_all(&packages).unwrap();
+    for number in 0..60 {
+        std::fs::write(packages.join(format!("{number}.rpm")), number.to_string().repeat(600_000)).unwrap();
+    }
+    std::fs::write(source.join(".discinfo"), "1.5\nRocky Linux 9.3\nx86_64\n1\n").unwrap();
+    let iso = directory.path().join("rocky.iso");
+    let words = ["-as", "mkisofs", "-quiet", "-R", "-o", iso.to_str().unwrap(), source.to_str().unwrap()];
+    assert!(Command::new("xorriso").args(words).status().unwrap().success());
+    let copycds = || {
+        let mut command = site.command();
+        command.env("XCATHOST", &daemon.settings.host).arg("copycds").arg(&iso);
+        command
+    };
+    let place = PathBuf::from(daemon.site("installdir")).join("rocky9.3/x86_64");
+    for pause in 0..10 {
+        let mut child = copycds().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::park_timeout(std::time::Duration::from_millis(pause * 20));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let output = copycds().output().unwrap();
+    assert!(output.status.success(), "{}", printed(&output));
+    let compared =
+        Command::new("diff").args(["-r", "-x", ".fingerprint"]).args([&source, &place]).output().unwrap();
+    assert!(compared.status.success(), "{}", printed(&compared));
+    let left = std::fs::read_dir(place.parent().unwrap()).unwrap().count();
+    assert_eq!(left, 1);
+    let images = daemon.ok("lsdef -t osimage -s");
+    for method in ["install", "netboot", "statelite"] {
+        assert!(images.contains(&format!("rocky9.3-x86_64-{method}-compute")), "{images}");
+    }
+    let shown =
+        daemon.ok("lsdef -t osimage rocky9.3-x86_64-install-compute -i pkgdir,osdistroname,provmethod");
+    assert!(shown.contains(&format!("pkgdir={}", place.display())), "{shown}");
+    // A second run changes nothing, and -w refuses it.
+    let undone = daemon.ok("lsdef -t osdistro -s");
+    assert!(undone.contains("rocky9.3-x86_64"), "{undone}");
+    assert!(copycds().output().unwrap().status.success());
+    let refused = copycds().arg("-w").output().unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{}", printed(&refused));
+    let seen = copycds().args(["-i", "--json"]).output().unwrap();
+    let seen: serde_json::Value = serde_json::from_slice(&seen.stdout).unwrap();
+    assert_eq!(seen[0]["distname"], "rocky9.3", "{seen}");
+}

@@ -147,7 +147,8 @@ impl Writer {
     }
 
     /// Replaces the file by the latest events, of each node as many as fit into half of it. Not by
-    /// [`dawn_serving::whole`]: the new file stays open for the events to come, and nothing waits for the disk.
+    /// [`dawn_serving::whole`]: the new file stays open for the events to come, and nothing waits for the
+    /// disk.
     fn write_again(&mut self) -> io::Result<()> {
         self.flush()?;
         let nodes = u64::try_from((self.nodes)()).unwrap_or(u64::MAX).max(1);

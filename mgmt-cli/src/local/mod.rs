@@ -4,6 +4,7 @@
 mod collate;
 mod complete;
 mod completions;
+mod copycds;
 mod doctor;
 mod dumpxcatdb;
 mod genimage;
@@ -82,6 +83,7 @@ impl Local {
 pub(crate) static LOCAL: &[Local] = &[
     Local::of::<complete::Args>(),
     Local::of::<completions::Args>(),
+    Local::of::<copycds::Args>(),
     Local::of::<doctor::Args>(),
     Local::of::<dumpxcatdb::Args>(),
     Local::of::<genimage::Args>(),

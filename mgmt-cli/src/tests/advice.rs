@@ -16,7 +16,7 @@ fn advice() {
         ("rpowr", "'rpower'"),
         ("runxcmd", "dawn xdsh"),
         ("lskit", "pkglist"),
-        ("copycds", "by hand"),
+        ("geninitrd", "initramfs"),
         ("rinstall", "dawn nodeset"),
         ("bmcdiscover", "dawn events"),
         ("lshostkeys", "makeknownhosts"),
