@@ -1,6 +1,7 @@
 //! The noderange among the words of a command, and requests in the forms of xCAT's clients.
 
 use super::options::takes_next_word;
+use dawn_cluster::condition::assignment;
 use dawn_xcatd::Request;
 
 /// The noderange of a request, or the list of nodes given instead.
@@ -40,7 +41,7 @@ pub(super) fn object_names(command: &clap::Command, words: &[String]) -> Option<
             if takes_next_word(command, word) {
                 words.next();
             }
-        } else if !word.contains('=') {
+        } else if assignment(word).is_none() {
             return Some(word.clone());
         }
     }

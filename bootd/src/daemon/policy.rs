@@ -2,7 +2,7 @@
 
 use crate::caller::{View, request};
 use crate::command::{Entry, Kind, Registry};
-use dawn_cluster::condition::split_operator;
+use dawn_cluster::condition::assignment;
 use dawn_cluster::stanza;
 use dawn_cluster::{Col, Edit, Snapshot, Text, Verdict, schema};
 use dawn_xcatd::Call;
@@ -81,8 +81,10 @@ impl Scope {
         let mut touched = values("rename");
         touched.extend(values("objects").iter().flat_map(named));
         for word in values("words") {
-            match split_operator(&word, &["+=", ",=", "^=", "-=", "="]) {
-                Some(("members", _, members)) => touched.extend(named(&members.to_owned())),
+            match assignment(&word)
+                .map(|(attr, value)| (attr.trim_end_matches(['+', ',', '^', '-']).trim(), value))
+            {
+                Some(("members", members)) => touched.extend(named(&members.to_owned())),
                 Some(_) => {}
                 None => touched.extend(named(&word)),
             }

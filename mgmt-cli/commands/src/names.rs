@@ -19,6 +19,10 @@ pub fn expand_new(snapshot: &Snapshot, view: &View, noderange: &str) -> Result<V
         return Err(Stop::usage(format!("{text}; write the names out, separated by commas")));
     }
     let names = view.expand_unverified(snapshot, noderange)?;
+    // Policy has looked at the same words before; what it did not see is not named either.
+    if !names.iter().all(|name| view.covers(name)) {
+        return Err(Stop::refused("Permission denied for request"));
+    }
     let names = spare(snapshot, names, noderange)?;
     match names.iter().flat_map(|name| name.split('.')).find(|label| label.len() > LABEL_BYTES_MAX) {
         None => Ok(names),

@@ -224,6 +224,7 @@ const ASK_MACHINES: &[&str] = &[
     "rcons",
     "renergy",
     "reventlog",
+    "rinstall",
     "rinv",
     "ripmi",
     "rnetboot",
@@ -516,6 +517,7 @@ const WAYS: [&str; 16] = [
 /// writer that has no line here fails the test.
 const WRITERS: &[(&str, &[&str])] = &[
     ("backup", &["%"]),
+    ("rinstall", &["% boot"]),
     ("import", &["xcat ."]),
     ("makeconservercf", &["%", "-d %", "-C"]),
     ("makegocons", &["%", "-d %", "-q %", "-C"]),
@@ -989,4 +991,21 @@ fn rows_of_nodes_out_of_reach_stay() {
     assert_eq!(bed.run_as("nodels compute", None, Some("alice"), None), "cn1\n");
     assert_eq!(bed.run_as("nodech compute nodelist.comments=mine", None, Some("alice"), None), "");
     assert!(!bed.run("nodels cn2 nodelist.comments").contains("mine"));
+}
+
+/// A noderange with a condition in it has `=`, and is not an assignment: policy looks at its nodes, and the
+/// command names no others.
+#[test]
+fn a_noderange_with_a_condition_is_looked_at() {
+    let bed = limited(HIDDEN[0]);
+    for noderange in
+        ["cn1+6,mac.mac=~07$", ",-^/etc/passwd,cn1+6,-(all),mac.mac=~07$", "cn2,mgt==x", "cn1,cn2@mgt=~i"]
+    {
+        for command in ["lsdef", "nodels", "chdef", "rmdef", "mkdef"] {
+            let elements = format!("<command>{command}</command><noderange>{noderange}</noderange>");
+            let answer = bed.xml_for(&elements, Some("carol"), None)
+                + &bed.run_as(&format!("{command} '{noderange}'"), None, Some("carol"), None);
+            assert!(!answer.contains("Calvin9x") && !answer.contains("cn2"), "{elements}: {answer}");
+        }
+    }
 }

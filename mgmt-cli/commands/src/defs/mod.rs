@@ -8,7 +8,7 @@ pub mod write;
 use dawn_bootd::caller::View;
 use dawn_bootd::command::Ctx;
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
-use dawn_cluster::condition::{OF_ATTRIBUTES, split_operator};
+use dawn_cluster::condition::assignment;
 use dawn_cluster::nearest_of;
 use dawn_cluster::secrets::{Sensitivity, of_site_key};
 use dawn_cluster::stanza;
@@ -57,8 +57,8 @@ impl Words {
     pub fn read(words: &[String], objects: Option<&str>) -> Result<Words, Stop> {
         let mut read = Words { names: objects.map(str::to_owned), pairs: Vec::new() };
         for word in words {
-            match word.split_once('=') {
-                Some((attr, value)) if !is_criterion(word) => {
+            match assignment(word) {
+                Some((attr, value)) => {
                     let attr = attr.trim();
                     if attr.is_empty() {
                         return Err(Stop::usage(format!("Incorrect 'attr=val' pair - {word}.")));
@@ -81,11 +81,6 @@ impl Words {
         };
         self.pairs.iter().map(|(attr, value)| (attr.clone(), assign(value))).collect()
     }
-}
-
-/// `all@mgt==ipmi` is a noderange, `mgt=ipmi` an attribute.
-fn is_criterion(word: &str) -> bool {
-    matches!(split_operator(word, OF_ATTRIBUTES), Some((_, operator, _)) if operator != "=")
 }
 
 /// The types of `-t`; `node` without it.
