@@ -57,8 +57,8 @@ pub const ELSEWHERE: &[(&[&str], &str)] = &[
         "`dawn discover` and `dawn events` show unknown machines, `dawn mkdef` defines nodes",
     ),
     (
-        &["rinstall", "winstall"],
-        "`dawn nodeset NODERANGE osimage=IMAGE` and then a boot from the network install a system (docs/installing.md)",
+        &["winstall"],
+        "`dawn rinstall NODERANGE osimage=IMAGE` installs, and `dawn rcons NODE` shows a console (docs/installing.md)",
     ),
     (
         &["copycds-cdrom", "geninitrd", "rmosdistro", "chkosimage"],

@@ -51,9 +51,9 @@ pub fn split_operator<'a>(
     Some((name, operator, rest.strip_prefix(operator).unwrap_or_default()))
 }
 
-/// Attribute and value of a word `attr=value` on the command line of an object command; `None` for a word that
-/// names objects: `all@mgt==ipmi` is a noderange, `mgt=ipmi` an attribute. Policy and the commands ask here, so
-/// that they agree on what a word names.
+/// Attribute and value of a word `attr=value` on the command line of an object command; `None` for a word
+/// that names objects: `all@mgt==ipmi` is a noderange, `mgt=ipmi` an attribute. Policy and the commands ask
+/// here, so that they agree on what a word names.
 pub fn assignment(word: &str) -> Option<(&str, &str)> {
     match split_operator(word, OF_ATTRIBUTES)? {
         (_, "=", _) => word.split_once('='),

@@ -44,6 +44,7 @@ pub(crate) static AREAS: &[Area] = &[
         "Hardware",
         &[
             "rpower",
+            "rinstall",
             "rsetboot",
             "rbeacon",
             "rinv",

@@ -58,6 +58,7 @@ const LINES: &[&str] = &[
     "nodeset cn1 boot",
     "pgsqlsetup",
     "regnotif /bin/true hosts",
+    "rinstall cn1 boot",
     "rmdef cn1",
     "rmimage img --xcatdef",
     "setup-local-client.sh alice",

@@ -105,6 +105,7 @@ pub static COMMANDS: &[Entry] = &[
     Entry::daemon::<hardware::renergy::Args>(),
     Entry::daemon::<hardware::replaycons::Args>(),
     Entry::daemon::<hardware::reventlog::Args>(),
+    Entry::daemon::<hardware::rinstall::Args>(),
     Entry::daemon::<hardware::rinv::Args>(),
     Entry::daemon::<hardware::ripmi::Args>(),
     Entry::daemon::<objects::rmdef::Args>(),

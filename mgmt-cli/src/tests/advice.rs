@@ -17,7 +17,7 @@ fn advice() {
         ("runxcmd", "dawn xdsh"),
         ("lskit", "pkglist"),
         ("geninitrd", "initramfs"),
-        ("rinstall", "dawn nodeset"),
+        ("winstall", "dawn rinstall"),
         ("bmcdiscover", "dawn events"),
         ("lshostkeys", "makeknownhosts"),
         ("wcons", "dawn rcons"),

@@ -61,6 +61,13 @@ async fn a_machine_of_ipmi_sim() {
         rpower cn1 reset
         rpower cn1 softoff
         rpower cn1 state --json
+        rinstall cn1 shell
+        rinstall cn1 boot -V
+        rsetboot cn1
+        nodels cn1 nodelist.status chain.currstate
+        rinstall cn1
+        rinstall cn1 bogus
+        rinstall cn1 osimage=nosuch
         rpower cn1
         rpower cn1 bogus
         rpower nosuch on

@@ -96,45 +96,83 @@ impl Args {
         out: &mut Out<'_>,
         step: impl Fn(&Snapshot, &str) -> Result<Move, DestinyError>,
     ) -> Done {
-        let mut good = Vec::new();
-        let mut bad = Vec::new();
-        transact(ctx, out, self.dry_run, |snapshot, _| {
-            let mut moves = Vec::new();
-            for node in ctx.nodes() {
-                match step(snapshot, node) {
-                    Ok(moved) => moves.push((node, moved)),
-                    Err(reason) => bad.push((node, reason.into())),
-                }
-            }
-            let all = moves.iter().flat_map(|(_, moved)| moved.edits.clone()).collect::<Vec<_>>();
-            let after = snapshot.with(&all)?;
-            let mut edits = Edits::new();
-            for (node, moved) in moves {
-                match check(ctx, &after, node, &moved) {
-                    Ok(()) => {
-                        edits.extend(moved.edits);
-                        good.push((node, moved.currstate));
-                    }
-                    Err(reason) => bad.push((node, reason)),
-                }
-            }
-            Ok(edits)
-        })?;
+        let (good, bad) = set(ctx, ctx.nodes(), out, self.dry_run, step)?;
         if !self.dry_run {
             good.iter().try_for_each(|(node, state)| out.report(&NodeState { node, state }))?;
-            let after = ctx.model.snapshot();
-            let advice: HashSet<Advice> =
-                good.iter().filter_map(|(node, _)| ctx.boot.advice(&after, node)).collect();
-            let advice: BTreeSet<String> = advice.iter().map(Advised::in_one_line).collect();
-            advice.iter().try_for_each(|text| out.warning(text))?;
-            warn_read_only(&good, &after, out)?;
         }
-        let by_network = good.iter().filter(|(_, state)| needs_network(state));
-        let by_network: Vec<&str> = by_network.map(|(node, _)| node.as_str()).collect();
-        warn_unanswered(&by_network, ctx, out)?;
-        warn_loaders(&by_network, ctx, out)?;
+        warn(&good, ctx, self.dry_run, out)?;
         report(&bad, ctx, out)
     }
+}
+
+/// Nodes with their new states.
+type Good<'n> = Vec<(&'n String, String)>;
+/// Nodes that stay as they are, and why.
+type Bad<'n> = Vec<(&'n String, Unready)>;
+
+/// Sets the state of nodes, for another command that says itself what it does: the nodes that got theirs.
+pub fn set_quietly<'n>(
+    ctx: &Ctx<'_>,
+    nodes: &'n [String],
+    out: &mut Out<'_>,
+    dry_run: bool,
+    state: &State,
+) -> Result<Good<'n>, Stop> {
+    let step = |snapshot: &Snapshot, node: &str| set_state(snapshot, node, state, None, &status_time());
+    let (good, bad) = set(ctx, nodes, out, dry_run, step)?;
+    warn(&good, ctx, dry_run, out)?;
+    report(&bad, ctx, out)?;
+    Ok(good)
+}
+
+/// One change for all nodes whose plans can be made afterwards.
+fn set<'n>(
+    ctx: &Ctx<'_>,
+    nodes: &'n [String],
+    out: &mut Out<'_>,
+    dry_run: bool,
+    step: impl Fn(&Snapshot, &str) -> Result<Move, DestinyError>,
+) -> Result<(Good<'n>, Bad<'n>), Stop> {
+    let (mut good, mut bad) = (Good::new(), Bad::new());
+    transact(ctx, out, dry_run, |snapshot, _| {
+        let mut moves = Vec::new();
+        for node in nodes {
+            match step(snapshot, node) {
+                Ok(moved) => moves.push((node, moved)),
+                Err(reason) => bad.push((node, reason.into())),
+            }
+        }
+        let all = moves.iter().flat_map(|(_, moved)| moved.edits.clone()).collect::<Vec<_>>();
+        let after = snapshot.with(&all)?;
+        let mut edits = Edits::new();
+        for (node, moved) in moves {
+            match check(ctx, &after, node, &moved) {
+                Ok(()) => {
+                    edits.extend(moved.edits);
+                    good.push((node, moved.currstate));
+                }
+                Err(reason) => bad.push((node, reason)),
+            }
+        }
+        Ok(edits)
+    })?;
+    Ok((good, bad))
+}
+
+/// What the nodes that got their state will run into.
+fn warn(good: &Good<'_>, ctx: &Ctx<'_>, dry_run: bool, out: &mut Out<'_>) -> Done {
+    if !dry_run {
+        let after = ctx.model.snapshot();
+        let advice: HashSet<Advice> =
+            good.iter().filter_map(|(node, _)| ctx.boot.advice(&after, node)).collect();
+        let advice: BTreeSet<String> = advice.iter().map(Advised::in_one_line).collect();
+        advice.iter().try_for_each(|text| out.warning(text))?;
+        warn_read_only(good, &after, out)?;
+    }
+    let by_network = good.iter().filter(|(_, state)| needs_network(state));
+    let by_network: Vec<&str> = by_network.map(|(node, _)| node.as_str()).collect();
+    warn_unanswered(&by_network, ctx, out)?;
+    warn_loaders(&by_network, ctx, out)
 }
 
 /// What a node boots next.
@@ -151,7 +189,7 @@ impl Report for NodeState<'_> {
 }
 
 /// Directories that services of statelite images write to and that nodes have read-only.
-fn warn_read_only(good: &[(&String, String)], after: &Snapshot, out: &mut Out<'_>) -> Done {
+fn warn_read_only(good: &Good<'_>, after: &Snapshot, out: &mut Out<'_>) -> Done {
     let statelite = good.iter().filter(|(_, state)| is_statelite(state));
     let images: BTreeSet<_> =
         statelite.filter_map(|(node, _)| dawn_statelite::image_of(after, node)).collect();

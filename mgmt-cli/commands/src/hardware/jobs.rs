@@ -21,7 +21,12 @@ pub(super) fn fanout(ctx: &Ctx<'_>) -> Result<Fanout, Stop> {
 
 /// The way to each node of the call.
 pub(super) fn targets(ctx: &Ctx<'_>, deciding: Deciding) -> Vec<Target> {
-    ctx.nodes().iter().map(|node| target(&ctx.snapshot, node, deciding)).collect()
+    targets_of(ctx, ctx.nodes(), deciding)
+}
+
+/// The way to each of these nodes.
+pub(super) fn targets_of(ctx: &Ctx<'_>, nodes: &[String], deciding: Deciding) -> Vec<Target> {
+    nodes.iter().map(|node| target(&ctx.snapshot, node, deciding)).collect()
 }
 
 /// Runs a job for each target and shows each result as it comes. The command's exit code is 1 if one failed.

@@ -15,6 +15,7 @@ pub mod rcons;
 pub mod renergy;
 pub mod replaycons;
 pub mod reventlog;
+pub mod rinstall;
 pub mod rinv;
 pub mod ripmi;
 pub mod rnetboot;

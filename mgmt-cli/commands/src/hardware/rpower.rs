@@ -105,7 +105,7 @@ impl Command for Args {
 }
 
 /// Reads the machine's state and carries out the word.
-async fn act(driver: &dyn Driver, word: Word) -> Result<Plan, Error> {
+pub(super) async fn act(driver: &dyn Driver, word: Word) -> Result<Plan, Error> {
     let is_on = driver.is_on().await?;
     let plan = plan(word, is_on, driver.style());
     if let Some(control) = plan.control {
@@ -120,7 +120,7 @@ async fn act(driver: &dyn Driver, word: Word) -> Result<Plan, Error> {
 }
 
 /// How nodes are spread over time; `None` if the tables contradict themselves, which is reported then.
-fn paced(ctx: &Ctx<'_>, out: &mut Out<'_>, word: Word) -> Result<Option<Fanout>, Stop> {
+pub(super) fn paced(ctx: &Ctx<'_>, out: &mut Out<'_>, word: Word) -> Result<Option<Fanout>, Stop> {
     let fanout = jobs::fanout(ctx)?;
     // Words that make machines draw power.
     if !matches!(word, Word::On | Word::Reset | Word::Boot) {
@@ -149,7 +149,7 @@ fn paced(ctx: &Ctx<'_>, out: &mut Out<'_>, word: Word) -> Result<Option<Fanout>,
 }
 
 /// Writes `nodelist.status` of all nodes in one change, unless `site.nodestatus` forbids it.
-fn write_status(ctx: &Ctx<'_>, changed: &[(String, &'static str)]) {
+pub(super) fn write_status(ctx: &Ctx<'_>, changed: &[(String, &'static str)]) {
     let snapshot = ctx.model.snapshot();
     if changed.is_empty() || !snapshot.site_flag("nodestatus", true) {
         return;
@@ -161,7 +161,7 @@ fn write_status(ctx: &Ctx<'_>, changed: &[(String, &'static str)]) {
         .flatten()
         .collect();
     let who = ctx.call.username.clone().unwrap_or_else(|| ctx.call.peer_host.clone());
-    if let Err(error) = ctx.model.apply(Change::quiet(who, "rpower", edits)) {
-        tracing::error!(%error, "the status of nodes could not be written after rpower");
+    if let Err(error) = ctx.model.apply(Change::quiet(who, &ctx.call.request.command, edits)) {
+        tracing::error!(%error, "the status of nodes could not be written after a power command");
     }
 }

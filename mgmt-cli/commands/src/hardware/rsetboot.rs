@@ -107,7 +107,7 @@ impl Command for Args {
 }
 
 /// What a machine says.
-enum Answer {
+pub(super) enum Answer {
     /// What it boots from next; `None` for what it always does.
     Next(Option<BootOverride>),
     /// It has no boot options.
@@ -115,7 +115,7 @@ enum Answer {
 }
 
 /// A machine without boot options is not an error for scripts.
-fn of_result(result: Result<Option<BootOverride>, Error>) -> Result<Answer, Error> {
+pub(super) fn of_result(result: Result<Option<BootOverride>, Error>) -> Result<Answer, Error> {
     match result {
         Err(error) if error.completion().is_some_and(|code| code.0 == NO_BOOT_OPTION) => {
             Ok(Answer::NoOptions)
