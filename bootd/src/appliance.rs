@@ -7,6 +7,7 @@ use crate::discovery::Discovery;
 use crate::files::{Files, FilesError};
 use crate::image_index::ImageIndex;
 use crate::kept_reports::KeptReports;
+use crate::metrics::Readings;
 use crate::saved_tables::SavedTables;
 use crate::watch::Watcher;
 use arc_swap::ArcSwapOption;
@@ -20,6 +21,7 @@ use dawn_plan::{CurrentAddresses, LocalAddresses};
 use dawn_roots::generations::Generations;
 use dawn_roots::live::LiveRoots;
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -85,6 +87,8 @@ pub struct Settings {
     pub tftp_transfers: dawn_tftp::TransferPorts,
     /// Whether IPv6 router solicitations are answered where DHCP is served.
     pub router_answers: bool,
+    /// Where numbers for monitoring systems are served, if anywhere.
+    pub metrics: Option<SocketAddr>,
     /// Memory the daemon may use, bytes; `None` for a quarter of what the machine has.
     pub memory_max: Option<u64>,
 }
@@ -185,6 +189,21 @@ impl Appliance {
             ports,
         );
         files.map(|files| files.with_answers(Arc::clone(&self.answers)))
+    }
+
+    /// What monitoring systems read besides the tables.
+    #[must_use]
+    pub fn readings(&self) -> Readings {
+        let site = |key| self.model.snapshot().site(key).map(|path| PathBuf::from(&*path));
+        let data = Some(self.settings.data.clone());
+        let directories = [("data", data), ("install", site("installdir")), ("tftp", site("tftpdir"))];
+        Readings {
+            totals: self.bus.totals(),
+            leases: self.leases.all().len(),
+            reports_waiting: self.kept.count(),
+            machines_waiting: self.discovery.waiting().len(),
+            directories: directories.into_iter().filter_map(|(name, path)| Some((name, path?))).collect(),
+        }
     }
 
     /// Nodes that run from the tree at `root`.

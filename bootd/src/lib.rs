@@ -45,6 +45,7 @@ pub mod items;
 pub mod kept_reports;
 pub mod loaders;
 pub mod localdisk;
+mod metrics;
 pub mod mypostscript;
 pub mod names;
 pub mod node_edits;

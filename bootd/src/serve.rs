@@ -93,6 +93,9 @@ pub struct Args {
     /// Port of the command daemon [default: site.xcatdport, else 3001]
     #[arg(long)]
     pub xcatd_port: Option<u16>,
+    /// Serve numbers for Prometheus at http://ADDRESS:PORT/metrics, to everybody who can connect there
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics_listen: Option<std::net::SocketAddr>,
     /// Port of the node status protocol [default: site.xcatiport, else 3002]
     #[arg(long)]
     pub status_port: Option<u16>,
@@ -306,13 +309,15 @@ fn settings(args: &Args, data: PathBuf, model: &Model) -> Settings {
         given.or_else(|| snapshot.site(key)?.parse().ok()).unwrap_or(default)
     };
     let usual = Ports::default();
-    let wanted = if args.services.is_empty() { usual_services(&snapshot) } else { args.services.clone() };
+    let mut wanted = if args.services.is_empty() { usual_services(&snapshot) } else { args.services.clone() };
+    wanted.extend(args.metrics_listen.map(|_| services::METRICS));
     Settings {
         data,
         interfaces: args.interface.clone(),
         router_answers: !args.no_ra,
         tftp_transfers: args.tftp_transfers,
         memory_max: args.memory_max,
+        metrics: args.metrics_listen,
         dns_required: args.services.contains(&services::DNS),
         services: wanted.into_iter().collect(),
         ports: Ports {
@@ -335,7 +340,8 @@ fn usual_services(snapshot: &Snapshot) -> Vec<&'static str> {
     if let Some(who) = &elsewhere {
         tracing::info!("the name server does not run: {who} leaves names to another one");
     }
-    services::names().filter(|name| *name != services::DNS || elsewhere.is_none()).collect()
+    let usual = services::names().filter(|name| *name != services::METRICS);
+    usual.filter(|name| *name != services::DNS || elsewhere.is_none()).collect()
 }
 
 fn command_port(

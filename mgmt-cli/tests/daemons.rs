@@ -14,6 +14,7 @@ mod common;
 mod server;
 
 use common::{Daemon, Site, ask, first_line, printed, ready, wait_for};
+use dawn_test_ports::free_port;
 use dawn_xcatd::client::ClientSettings;
 use server::{Engine, Server};
 use std::collections::BTreeSet;
@@ -627,4 +628,62 @@ fn a_medium_is_copied_over_kills() {
     let seen = copycds().args(["-i", "--json"]).output().unwrap();
     let seen: serde_json::Value = serde_json::from_slice(&seen.stdout).unwrap();
     assert_eq!(seen[0]["distname"], "rocky9.3", "{seen}");
+}
+
+/// Prometheus itself reads the numbers.
+#[test]
+fn prometheus_reads_the_metrics() {
+    let directory = tempfile::tempdir().unwrap();
+    let site = Site::new(directory.path(), None);
+    let (metrics, prometheus) = (free_port(), free_port());
+    let (mut serve, commands) = site.serve();
+    serve.args(["--metrics-listen", &format!("127.0.0.1:{metrics}")]);
+    let mut daemon = ready(&mut serve, None);
+    let settings = ClientSettings {
+        host: format!("127.0.0.1:{commands}"),
+        certificates: site.home.join(".xcat"),
+        show_source: false,
+        show_xml: false,
+        trace: false,
+        has_terminal: false,
+        bypass: false,
+    };
+    for line in ["nodeadd cn1-cn3 groups=all", "nodech cn1,cn2 nodelist.status=booted"] {
+        assert!(write(&settings, line), "{line}");
+    }
+    let config = directory.path().join("prometheus.yml");
+    let text = format!(
+        "global: {{scrape_interval: 1s}}\nscrape_configs: [{{job_name: dawn, static_configs: [{{targets: \
+         ['127.0.0.1:{metrics}']}}]}}]\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut collector = Command::new("prometheus")
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.tsdb.path={}", directory.path().join("series").display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{prometheus}"))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let ask = |query: &str| {
+        let words = [
+            "-sG",
+            "--data-urlencode",
+            &format!("query={query}"),
+            &format!("http://127.0.0.1:{prometheus}/api/v1/query"),
+        ];
+        let output = Command::new("curl").args(words).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (query, value) in [
+        ("dawn_nodes{status=\"booted\"}", "\"2\"]"),
+        ("dawn_nodes{status=\"unknown\"}", "\"1\"]"),
+        ("up{job=\"dawn\"}", "\"1\"]"),
+        ("process_open_fds > bool 5", "\"1\"]"),
+    ] {
+        wait_for(query, || ask(query).contains(value));
+    }
+    for child in [&mut collector, &mut daemon] {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }

@@ -94,6 +94,32 @@ pub enum Step {
     Trouble,
 }
 
+impl Step {
+    /// Its name in lists and labels.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Discover => "discover",
+            Self::Offer => "offer",
+            Self::Ack => "ack",
+            Self::Loader => "loader",
+            Self::Script => "script",
+            Self::Kernel => "kernel",
+            Self::Initrd => "initrd",
+            Self::Root => "root",
+            Self::Init => "init",
+            Self::Post => "post",
+            Self::Booted => "booted",
+            Self::Status => "status",
+            Self::File => "file",
+            Self::Refused => "refused",
+            Self::Missing => "missing",
+            Self::Unknown => "unknown",
+            Self::Trouble => "trouble",
+        }
+    }
+}
+
 /// One thing that one machine did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -120,6 +146,17 @@ pub enum Subject<'a> {
     Stranger(&'a str),
 }
 
+/// How often a step was taken since the daemon started, and what it took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Total {
+    /// Events.
+    pub count: u64,
+    /// Bytes that were sent.
+    pub bytes: u64,
+    /// Milliseconds.
+    pub duration_ms: u64,
+}
+
 /// Collects events and keeps the latest of each subject.
 #[derive(Debug, Default)]
 pub struct Bus {
@@ -132,6 +169,7 @@ pub struct Bus {
 struct Histories {
     nodes: BTreeMap<String, VecDeque<Event>>,
     strangers: BTreeMap<String, VecDeque<Event>>,
+    totals: BTreeMap<(Step, bool), Total>,
     budgets: Budgets,
     waves: Waves,
 }
@@ -257,6 +295,10 @@ impl Bus {
         // Not under the lock: anyone who reads the log may be slow.
         log(&event, logged);
         let mut histories = self.lock();
+        let total = histories.totals.entry((step, matches!(subject, Subject::Node(_)))).or_default();
+        total.count += 1;
+        total.bytes = total.bytes.saturating_add(event.bytes);
+        total.duration_ms = total.duration_ms.saturating_add(event.duration_ms);
         // In the order in which they are in memory; a full queue drops the event instead of delaying the
         // reporter.
         if let (Some(file), Subject::Node(_)) = (&self.file, subject) {
@@ -266,6 +308,12 @@ impl Bus {
             Subject::Node(_) => histories.keep(event),
             Subject::Stranger(_) => keep(&mut histories.strangers, STRANGERS_MAX, event),
         }
+    }
+
+    /// The totals since the start, by step, and whether it was a node's or a stranger's.
+    #[must_use]
+    pub fn totals(&self) -> BTreeMap<(Step, bool), Total> {
+        self.lock().totals.clone()
     }
 
     /// Events of one node or stranger, oldest first.

@@ -154,6 +154,11 @@ impl KeptReports {
         lock(&self.waiting).noted(done);
     }
 
+    /// How many reports wait for the database.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.waiting).reports.len()
+    }
+
     /// Whether there are reports that could not be written when they came.
     pub(crate) fn are_late(&self) -> bool {
         lock(&self.waiting).reports.values().any(|waiting| waiting.is_late)

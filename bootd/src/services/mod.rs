@@ -7,6 +7,7 @@ mod console;
 mod dhcp;
 mod dns;
 mod http;
+mod metrics;
 mod nfs;
 mod tftp;
 mod xcatd;
@@ -29,11 +30,21 @@ pub type Stop = CancellationToken;
 
 /// All services, in the order of their start: those that answer a node last come first, so that no node is
 /// led to something that is not there yet.
-pub const ALL: [&dyn Service; 7] =
-    [&xcatd::Xcatd, &console::Consoles, &nfs::Nfs, &http::Http, &tftp::Tftp, &dns::Dns, &dhcp::Dhcp];
+pub const ALL: [&dyn Service; 8] = [
+    &xcatd::Xcatd,
+    &metrics::Metrics,
+    &console::Consoles,
+    &nfs::Nfs,
+    &http::Http,
+    &tftp::Tftp,
+    &dns::Dns,
+    &dhcp::Dhcp,
+];
 
 /// The name server: the one service that may be left to another program.
 pub const DNS: &str = "dns";
+/// Numbers for monitoring systems: runs where an address is given for it.
+pub const METRICS: &str = "metrics";
 
 /// A service that can be started on its own.
 pub trait Service: Sync {
