@@ -351,7 +351,7 @@ fn command_port(
 ) -> Result<CommandPort> {
     let data = &appliance.settings.data;
     let authority = Authority::new(data);
-    let tls = dawn_xcatd::tls::server_config(&authority.server_cred(), &authority.ca_certificate())
+    let tls = dawn_tls::server_config(&authority.server_cred(), &authority.ca_certificate())
         .context("cannot use the server certificate; `dawn init` makes a missing one")?;
     let settings = daemon::Settings {
         host: host_name(),

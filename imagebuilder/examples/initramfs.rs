@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     };
     let kind = if kind == "statelite" { Kind::Statelite } else { Kind::Stateless };
     let busybox = initramfs::static_busybox(&[Path::new("/bin/busybox"), Path::new("/usr/bin/busybox")]);
-    let spec = Spec { root: Path::new(root), kernel_version, kind, drivers: &[], busybox };
+    let spec = Spec { root: Path::new(root), kernel_version, kind, drivers: &[], busybox, authority: None };
     match initramfs::build(&spec, Path::new(output)) {
         Ok(summary) => {
             println!("{summary:#?}");

@@ -31,6 +31,8 @@ pub struct Source<'a> {
     pub kernel: Option<&'a str>,
     /// More modules by name.
     pub drivers: &'a [String],
+    /// The certificate of the cluster's authority: machines send their packets by HTTPS to its servers.
+    pub authority: Option<&'a Path>,
 }
 
 /// What was made.
@@ -77,6 +79,7 @@ pub fn make(source: &Source<'_>, tftpdir: &Path) -> Result<Made, GenimageError> 
         kernel: &kernel.release,
         kind: Kind::Discovery,
         drivers: source.drivers,
+        authority: source.authority,
         output: &made,
     };
     let result = Embedded::new().make(&job).map_err(GenimageError::Initrd).and_then(|warnings| {
@@ -144,7 +147,7 @@ mod tests {
     #[test]
     fn it_has_the_drivers_of_a_rack_and_no_file_systems() {
         let (root, tftp) = (root(), tempfile::tempdir().unwrap());
-        let source = Source { root: root.path(), kernel: None, drivers: &[] };
+        let source = Source { root: root.path(), kernel: None, drivers: &[], authority: None };
         let made = make(&source, tftp.path()).unwrap();
         assert_eq!((made.kernel.as_str(), made.kernel_bytes), ("6.1.0-9-x", 6));
         let packed = fs::File::open(tftp.path().join("xcat/genesis.fs.x86_64.gz")).unwrap();
@@ -167,7 +170,8 @@ mod tests {
         fs::create_dir(tftp.path().join("xcat")).unwrap();
         let link = tftp.path().join("xcat/genesis.kernel.x86_64");
         std::os::unix::fs::symlink(outside.path().join("kernel"), &link).unwrap();
-        make(&Source { root: root.path(), kernel: None, drivers: &[] }, tftp.path()).unwrap();
+        make(&Source { root: root.path(), kernel: None, drivers: &[], authority: None }, tftp.path())
+            .unwrap();
         assert_eq!(fs::read_to_string(outside.path().join("kernel")).unwrap(), "theirs");
         assert_eq!(fs::read_to_string(link).unwrap(), "kernel");
     }
@@ -175,7 +179,7 @@ mod tests {
     #[test]
     fn without_a_kernel_what_was_there_stays() {
         let (root, tftp) = (root(), tempfile::tempdir().unwrap());
-        let source = Source { root: root.path(), kernel: None, drivers: &[] };
+        let source = Source { root: root.path(), kernel: None, drivers: &[], authority: None };
         make(&source, tftp.path()).unwrap();
         let error = make(&Source { kernel: Some("9.9"), ..source }, tftp.path()).unwrap_err();
         assert!(error.to_string().starts_with("kernel 9.9 is not in"), "{error}");

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use flate2::{Compression, GzBuilder};
 
 use dawn_serving::beneath::Beneath;
+use dawn_wire::image::AUTHORITY;
 
 use crate::cpio::Archive;
 use crate::elf::{Elf, PT_INTERP};
@@ -135,6 +136,8 @@ pub struct Spec<'a> {
     pub drivers: &'a [String],
     /// A static busybox for the rescue shell.
     pub busybox: Option<&'a Path>,
+    /// The certificate of the authority whose servers `/init` trusts; for the discovery system.
+    pub authority: Option<&'a Path>,
 }
 
 /// What was built.
@@ -264,9 +267,14 @@ impl<W: Write> Builder<'_, W> {
     fn fill(&mut self, spec: &Spec<'_>, tree: &Tree, selection: &Selection) -> Result<usize, InitramfsError> {
         self.skeleton().map_err(|cause| self.failed(cause))?;
         self.put("init", 0o755, INIT)?;
+        let read = |path: &Path| {
+            fs::read(path).map_err(|cause| InitramfsError::File { path: path.to_owned(), cause })
+        };
+        if let Some(path) = spec.authority {
+            self.put(AUTHORITY, 0o644, &read(path)?)?;
+        }
         if let Some(path) = spec.busybox {
-            let busybox =
-                fs::read(path).map_err(|cause| InitramfsError::File { path: path.to_owned(), cause })?;
+            let busybox = read(path)?;
             self.shell(&busybox).map_err(|cause| self.failed(cause))?;
         }
         let mut firmware = BTreeSet::new();
@@ -393,7 +401,14 @@ mod tests {
     }
 
     fn spec<'a>(root: &'a Path, drivers: &'a [String]) -> Spec<'a> {
-        Spec { root, kernel_version: "6.1.0-9-x", kind: Kind::Statelite, drivers, busybox: None }
+        Spec {
+            root,
+            kernel_version: "6.1.0-9-x",
+            kind: Kind::Statelite,
+            drivers,
+            busybox: None,
+            authority: None,
+        }
     }
 
     #[test]

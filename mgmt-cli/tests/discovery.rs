@@ -12,7 +12,7 @@ mod common;
 use common::{PATIENCE, dawn, printed, ready, run, wait_for};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -60,7 +60,7 @@ impl Server {
         let mut server = Self { _snmpd: snmpd(dir.path()), daemon: None, dir };
         server.ok(&["init", "--master", "10.1.0.1", "--data", &server.data()]);
         let mut serve = server.dawn();
-        serve.args(["serve", "--services", "xcatd", "--data", &server.data()]);
+        serve.args(["serve", "--services", "xcatd,http", "--data", &server.data()]);
         server.daemon = Some(Running(ready(&mut serve, Some(&server.log()))));
         server
     }
@@ -96,6 +96,20 @@ impl Server {
 
     /// Switches on a machine at a port of the bridge, with these elements in its packet.
     fn machine(&self, port: &str, last: u8, elements: &str) -> Machine {
+        self.machine_that(port, last, elements, |packet, address| {
+            let socket = UdpSocket::bind((address, 301)).unwrap();
+            socket.send_to(packet.as_bytes(), "10.1.0.1:3001").unwrap();
+        })
+    }
+
+    /// A machine that sends its packet like this.
+    fn machine_that(
+        &self,
+        port: &str,
+        last: u8,
+        elements: &str,
+        mut send: impl FnMut(&str, &str) + Send + 'static,
+    ) -> Machine {
         let mac = format!("52:54:00:00:00:{last:02x}");
         let (sender, tasks) = mpsc::channel();
         let (go, wait) = mpsc::channel();
@@ -108,8 +122,8 @@ impl Server {
             wait.recv().unwrap();
             run(&format!("ip addr add 10.1.255.{last}/16 dev eno1"));
             run("ip link set eno1 up");
-            let listener = TcpListener::bind((format!("10.1.255.{last}").as_str(), 3001)).unwrap();
-            let socket = UdpSocket::bind((format!("10.1.255.{last}").as_str(), 301)).unwrap();
+            let address = format!("10.1.255.{last}");
+            let listener = TcpListener::bind((address.as_str(), 3001)).unwrap();
             std::thread::spawn(move || {
                 for stream in listener.incoming() {
                     let mut word = String::new();
@@ -120,7 +134,7 @@ impl Server {
             });
             // From now on it sends whenever it is asked to.
             while wait.recv().is_ok() {
-                socket.send_to(packet.as_bytes(), "10.1.0.1:3001").unwrap();
+                send(&packet, &address);
             }
         });
         let task = tasks.recv().unwrap();
@@ -247,4 +261,45 @@ fn machines_are_found_by_the_ports_of_a_switch() {
 
     let said = fs::read_to_string(server.log()).unwrap();
     assert!(!said.contains(PASSWORD), "{said}");
+}
+
+/// `curl` with these words; the status of the answer. `-` for none.
+fn curl(words: &[&str], body: &[u8]) -> String {
+    let mut curl = Command::new("curl");
+    curl.args(["-s", "-m", "20", "-w", "%{http_code}", "-o", "/dev/null"]).args(words);
+    let mut child = curl.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("curl is installed");
+    // The server may have answered before it has read everything.
+    let _ = child.stdin.take().unwrap().write_all(body);
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_machine_sends_its_packet_by_https() {
+    let server = Server::start();
+    server.define("cn7", &["groups=all", "ip=10.1.0.7", "mtm=MT-7", "serial=S7", "chain=shell"]);
+    let (answers, answered) = mpsc::channel();
+    let ca = format!("{}/cert/ca.pem", server.data());
+    let elements = "<mtm>MT-7</mtm>\n<serial>S7</serial>\n";
+    let machine = server.machine_that("swp7", 17, elements, move |packet, _| {
+        let to = "https://10.1.0.1/findme";
+        let ask = |words: &[&str], body: &[u8]| curl(&[&["--cacert", &ca], words].concat(), body);
+        let post = ["--data-binary", "@-"];
+        let of_root = ["--local-port", "302-399", "--data-binary", "@-"];
+        let too_long = vec![b'x'; 70_000];
+        answers
+            .send([
+                ask(&["https://10.1.0.1/findme"], b""),
+                ask(&[&post[..], &["https://10.1.0.1/install"]].concat(), packet.as_bytes()),
+                curl(&[&of_root[..], &["http://10.1.0.1/findme"]].concat(), packet.as_bytes()),
+                ask(&[&post[..], &["--local-port", "2000-2999", to]].concat(), packet.as_bytes()),
+                ask(&[&of_root[..], &[to]].concat(), &too_long),
+                ask(&[&of_root[..], &[to]].concat(), packet.as_bytes()),
+            ])
+            .unwrap();
+    });
+    assert_eq!(machine.decided(), "restart", "{}", fs::read_to_string(server.log()).unwrap());
+    let answers = answered.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(answers, ["405", "405", "405", "403", "413", "202"]);
+    assert_eq!(server.value("cn7", "mac"), machine.mac);
 }

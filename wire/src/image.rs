@@ -54,6 +54,9 @@ pub fn genesis_initrd(arch: &str) -> String {
     format!("xcat/genesis.fs.{arch}.gz")
 }
 
+/// The certificate of the cluster's authority, in the initramfs of the discovery system.
+pub const AUTHORITY: &str = "etc/dawn/ca.pem";
+
 /// Directory that a root with a live overlay shows, relative to the root; below it are entries that the node
 /// hides by its own mount.
 pub const LIVE: &str = ".statelite/live";

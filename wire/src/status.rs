@@ -67,6 +67,9 @@ pub const SYNCED: &str = "synced";
 /// `updatestatus`: at least one post script did not.
 pub const OUT_OF_SYNC: &str = "out-of-sync";
 
+/// Where an unknown machine sends its packet by HTTPS (`POST`), as it does by datagrams to [`port::XCATD`].
+pub const FINDME_PATH: &str = "/findme";
+
 /// Ports of the server, unless the kernel line or a setting says otherwise.
 pub mod port {
     /// HTTP.

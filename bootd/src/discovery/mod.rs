@@ -12,6 +12,7 @@
 mod askers;
 mod follow_ups;
 mod inbox;
+mod post;
 mod push;
 mod switches;
 mod tables;
@@ -45,6 +46,7 @@ pub use dawn_discovery::inventory::memory_text;
 pub use dawn_discovery::sequential::{Free, Options, Run, SITE_KEY};
 use follow_ups::{FollowUp, FollowUps};
 use inbox::{Inbox, Taken};
+pub(crate) use post::ByPost;
 pub use push::Word;
 use push::Words;
 use tables::Tables;

@@ -4,6 +4,7 @@
 use super::{Here, Service, Starting, Stop, Task};
 use crate::appliance::Settings;
 use crate::budget;
+use crate::discovery::ByPost;
 use crate::held_ports::{Transport, Wanted};
 use dawn_http::{Config, Limits};
 use dawn_serving::Source;
@@ -37,6 +38,7 @@ impl Service for Http {
                     tls,
                     limits: limits(connections_max),
                     callers: Arc::clone(&here.callers),
+                    application: Some(Arc::new(ByPost(Arc::clone(&here.appliance.discovery)))),
                     ..Config::default()
                 };
                 let observer = Arc::clone(&here.appliance.watcher);

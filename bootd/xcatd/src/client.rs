@@ -7,7 +7,7 @@ use crate::limits::{CONNECT_TIME_MAX, RESPONSE_BYTES_MAX};
 use crate::render::{Stream, render};
 use crate::request::Request;
 use crate::response::{Response, hint_line};
-use crate::tls::{TlsError, anonymous_client_config, client_config};
+use dawn_tls::{TlsError, anonymous_client_config, client_config};
 use rustls::{ClientConnection, StreamOwned};
 use rustls_pki_types::ServerName;
 use std::io::{self, Read, Write};

@@ -4,8 +4,8 @@
 //! treatment of one request without any socket, [`server`] with its sessions is the shell that feeds it, and
 //! [`render`] with [`client`] are the other end. [`node_status`] is the small clear-text protocol nodes
 //! report through, [`flow`] the datagrams by which many nodes at once wait for their turn. [`certificates`]
-//! makes the private CA and what hangs from it; [`tls`] turns those files into configurations. Every number
-//! that limits something is in [`limits`].
+//! makes the private CA and what hangs from it; `dawn-tls` turns those files into configurations. Every
+//! number that limits something is in [`limits`].
 //!
 //! What this crate does not know: tables, nodes, commands. They come in through
 //! [`dispatch::Dispatcher`] and [`node_status::NodeReports`].
@@ -25,7 +25,6 @@ pub mod request;
 pub mod response;
 pub mod server;
 mod session;
-pub mod tls;
 pub mod xml;
 
 pub use dispatch::{Call, Decision, Dispatcher, Expanded, Gone, NodeUse, Peer, Sink};

@@ -13,7 +13,6 @@
 use crate::dispatch::{Dispatcher, Peer};
 use crate::limits::*;
 use crate::session::{Session, Slots};
-use crate::tls::common_name;
 use dawn_serving::shares::{Bytes, Callers, Kind, Limit, OnlyLocal, Place, Places};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -256,6 +255,13 @@ fn watch_over(stream: &TcpStream) {
     }
 }
 
+/// CN of a certificate's subject, up to the next `/`.
+fn common_name(certificate: &rustls_pki_types::CertificateDer<'_>) -> Option<String> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
+    Some(name.split('/').next().unwrap_or(name).to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,8 +269,8 @@ mod tests {
     use crate::client::{self, ClientSettings};
     use crate::dispatch::tests::Toy;
     use crate::request::Request;
-    use crate::tls::server_config;
     use crate::xml::Element;
+    use dawn_tls::server_config;
     use std::io::{Read, Write};
     use std::path::Path;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -434,7 +440,7 @@ mod tests {
         // A client that is killed closes without TLS's closing message.
         let certificates = &settings.certificates;
         let tls =
-            crate::tls::client_config(&certificates.join("client-cred.pem"), &certificates.join("ca.pem"));
+            dawn_tls::client_config(&certificates.join("client-cred.pem"), &certificates.join("ca.pem"));
         let name = rustls_pki_types::ServerName::try_from("mn1").expect("name");
         let connection = rustls::ClientConnection::new(tls.expect("TLS"), name).expect("connection");
         let socket = std::net::TcpStream::connect(daemon.address).expect("connect");
@@ -499,7 +505,7 @@ mod tests {
             Settings { connections: 64, callers: Arc::new(by_number), ..Settings::default() };
         let daemon = daemon_with(settings_of_daemon);
         let settings = settings(&daemon, Path::new(".xcat"));
-        let anonymous = crate::tls::anonymous_client_config().expect("TLS");
+        let anonymous = dawn_tls::anonymous_client_config().expect("TLS");
         // As many sources as one machine likes: some never finish the handshake, some never finish a request.
         let mut held = Vec::new();
         for number in 1..=200 {
@@ -520,7 +526,7 @@ mod tests {
         assert!(answer.contains("Permission denied"), "{answer}");
         let certificates = &settings.certificates;
         let (cred, ca) = (certificates.join("client-cred.pem"), certificates.join("ca.pem"));
-        let tls = crate::tls::client_config(&cred, &ca).expect("TLS");
+        let tls = dawn_tls::client_config(&cred, &ca).expect("TLS");
         let elsewhere = connect_from([127, 0, 1, 1], &daemon);
         let answer = answer_over(elsewhere, tls, request.as_bytes()).expect("a certificate is answered");
         assert!(answer.contains("hi"), "{answer}");

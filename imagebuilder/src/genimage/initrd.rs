@@ -27,6 +27,8 @@ pub struct InitrdJob<'a> {
     pub kind: Kind,
     /// Modules the definition wants in addition.
     pub drivers: &'a [String],
+    /// The certificate of the authority whose servers `/init` trusts; for the discovery system.
+    pub authority: Option<&'a Path>,
     /// The file to write.
     pub output: &'a Path,
 }
@@ -68,6 +70,7 @@ impl MakeInitrd for Embedded {
             kind: job.kind,
             drivers: job.drivers,
             busybox: self.busybox.as_deref(),
+            authority: job.authority,
         };
         initramfs::build(&spec, job.output).map(|summary| summary.warnings)
     }
@@ -106,8 +109,14 @@ pub(super) fn make(
     for (kind, name) in [(Kind::Stateless, INITRD_STATELESS), (Kind::Statelite, INITRD_STATELITE)] {
         line(&format!("Making {name}"));
         let output = dir.join(format!(".{name}.new"));
-        let job =
-            InitrdJob { rootimg, kernel: &kernel.release, kind, drivers: &def.netdrivers, output: &output };
+        let job = InitrdJob {
+            rootimg,
+            kernel: &kernel.release,
+            kind,
+            drivers: &def.netdrivers,
+            authority: None,
+            output: &output,
+        };
         for warning in maker.make(&job).map_err(GenimageError::Initrd)? {
             line(&format!("Warning: {warning}"));
         }

@@ -3,7 +3,8 @@
 //!
 //! Each round begins with a lease. A server that knows the address answers on its status port; then the
 //! machine is a node and does what its chain says ([`task`]). Otherwise it sends its packet ([`packet`]) with
-//! what [`facts`] and [`lldp`] found, until the server says `restart` ([`ear`]). The server pushes, so the
+//! what [`facts`] and [`lldp`] found, until the server says `restart` ([`ear`]), also by HTTPS ([`post`])
+//! while the server does not answer to datagrams. The server pushes, so the
 //! pauses may be long; each has some chance in it, so that a rack that was switched on together does not ask
 //! together.
 
@@ -14,6 +15,7 @@ mod kexec;
 mod lldp;
 mod packet;
 mod pause;
+mod post;
 mod task;
 mod unheard;
 
@@ -38,6 +40,7 @@ use crate::sys;
 use ear::{Ear, Word};
 use lldp::Listener;
 use pause::Pauses;
+use post::Post;
 use unheard::Unheard;
 
 /// The port that packets are sent from; servers take them from privileged ports only (xCAT uses this one).
@@ -46,6 +49,8 @@ const SOURCE_PORT: u16 = 301;
 const SEND_SECONDS_MIN: u64 = 5;
 /// Longest pause between two packets, in seconds.
 const SEND_SECONDS_MAX: u64 = 60;
+/// Packets by datagram without a word of the server, after which they are sent by HTTPS, too.
+const UNANSWERED_DATAGRAMS: u32 = 2;
 /// Time after which a machine that is still unknown asks for a lease again, in seconds.
 const ROUND_SECONDS_MAX: u64 = 300;
 /// Pause after `processing`: the server works on the packet, in seconds.
@@ -65,6 +70,10 @@ pub(crate) fn run(line: &Cmdline, loader: &mut Loader) -> Result<std::convert::I
         log::problem(&format!("cannot listen on port {}: {cause}; the server cannot push", port::XCATD));
     }
     let mut ear = ear.ok();
+    let post = Post::with_authority().unwrap_or_else(|cause| {
+        log::problem(&format!("{cause}; this machine is not described to the server by HTTPS"));
+        None
+    });
     let mut unheard = Unheard::default();
     let mut pauses = Pauses::new(SEND_SECONDS_MIN, SEND_SECONDS_MAX);
     let mut has_had_lease = false;
@@ -94,7 +103,7 @@ pub(crate) fn run(line: &Cmdline, loader: &mut Loader) -> Result<std::convert::I
             Ok(Destiny::Task(text, boot)) => {
                 task::obey(&session, (text, boot), ear.as_ref(), &mut unheard);
             }
-            Ok(Destiny::Unknown) => session.make_known(&lldp, ear.as_ref()),
+            Ok(Destiny::Unknown) => session.make_known(&lldp, ear.as_ref(), post.as_ref()),
             Err(cause) => {
                 log::problem(&format!("{}: {cause}; asking again", session.server));
                 sys::pause(pauses.next());
@@ -138,7 +147,7 @@ impl Session {
     }
 
     /// Sends packets until the server says that the machine is a node now, or the round is over.
-    fn make_known(&self, lldp: &Listener, ear: Option<&Ear>) {
+    fn make_known(&self, lldp: &Listener, ear: Option<&Ear>, post: Option<&Post>) {
         log::step(&format!(
             "no node is known for this machine ({}); sending its description to {}",
             crate::cmdline::mac_text(&self.nic.mac),
@@ -150,7 +159,7 @@ impl Session {
         }
         let end = Instant::now() + Duration::from_secs(ROUND_SECONDS_MAX);
         let mut pauses = Pauses::new(SEND_SECONDS_MIN, SEND_SECONDS_MAX);
-        let mut said = 0;
+        let (mut said, mut sent, mut is_heard) = (0, 0, false);
         while Instant::now() < end {
             let neighbours = lldp.heard();
             if neighbours.len() != said {
@@ -161,8 +170,13 @@ impl Session {
             if let Err(cause) = self.send(&bytes) {
                 log::problem(&format!("cannot send to {}: {cause}", self.server));
             }
+            if let Some(post) = post.filter(|_| sent >= UNANSWERED_DATAGRAMS && !is_heard) {
+                self.post(post, &bytes);
+            }
+            sent += 1;
             let mut wait = pauses.next();
             while let Some(word) = pause::for_word(ear, wait) {
+                is_heard = true;
                 match word {
                     Word::Restart => {
                         log::step("the server knows this machine now");
@@ -186,6 +200,14 @@ impl Session {
     fn send(&self, bytes: &[u8]) -> io::Result<()> {
         let socket = UdpSocket::bind((self.lease.address, SOURCE_PORT))?;
         socket.send_to(bytes, SocketAddr::from((self.server, port::XCATD))).map(drop)
+    }
+
+    /// Sends the packet by HTTPS, too: datagrams may be lost on this way.
+    fn post(&self, post: &Post, bytes: &[u8]) {
+        match post.send(self.lease.address, self.server, bytes) {
+            Ok(()) => log::step("the server does not answer; it has the description by HTTPS"),
+            Err(cause) => log::problem(&format!("cannot send to {} by HTTPS: {cause}", self.server)),
+        }
     }
 
     fn resolve(&self, host: &str) -> Result<Ipv4Addr> {

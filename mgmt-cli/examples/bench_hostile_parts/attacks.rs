@@ -116,7 +116,7 @@ fn half_handshakes(_: &World, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<()>> {
 }
 
 fn unfinished_requests(_: &World, stop: &Arc<AtomicBool>) -> Vec<JoinHandle<()>> {
-    let tls = dawn_xcatd::tls::anonymous_client_config().expect("TLS");
+    let tls = dawn_tls::anonymous_client_config().expect("TLS");
     hold(stop, 0..32, 64, move |number| {
         let stream = connect(stranger(number), 3001)?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;

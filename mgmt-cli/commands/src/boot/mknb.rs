@@ -7,6 +7,7 @@ use dawn_imagebuilder::genesis::{self, ARCH, Source};
 use dawn_imagebuilder::genimage::GenimageError;
 use dawn_plan::tftpdir;
 use dawn_wire::image::{ROOT, genesis_initrd, genesis_kernel};
+use dawn_xcatd::certificates::Authority;
 use std::path::PathBuf;
 
 /// Make the discovery system that unknown machines boot
@@ -87,7 +88,14 @@ impl From {
         answers(&root)?;
         answers(&tftpdir)?;
         let (kernel, initrd) = (genesis_kernel(ARCH), genesis_initrd(ARCH));
-        let source = Source { root: &root, kernel: self.kernel.as_deref(), drivers: &self.drivers };
+        let authority =
+            ctx.data.map(|data| Authority::new(data).ca_certificate()).filter(|path| path.exists());
+        let source = Source {
+            root: &root,
+            kernel: self.kernel.as_deref(),
+            drivers: &self.drivers,
+            authority: authority.as_deref(),
+        };
         genesis::check(&source).map_err(|error| self.failed(&error))?;
         if self.dry_run {
             return [kernel, initrd].iter().try_for_each(|name| {
@@ -96,6 +104,11 @@ impl From {
             });
         }
         out.notice(format!("Creating {} in {}/xcat", initrd.trim_start_matches("xcat/"), tftpdir.display()))?;
+        if authority.is_none() {
+            out.warning(
+                "This server has no certificate authority, so machines send their packets by datagrams only.",
+            )?;
+        }
         let made = genesis::make(&source, &tftpdir).map_err(|error| self.failed(&error))?;
         made.warnings.iter().try_for_each(|text| out.warning(text))?;
         let line = format!(

@@ -4,7 +4,7 @@ use super::Package;
 
 /// The crates from the bottom up. ARCHITECTURE.md says what lives in each.
 const FLOORS: [&[&str]; 7] = [
-    &["dawn-wire", "dawn-serving", "dawn-fanout", "dawn-cluster"],
+    &["dawn-wire", "dawn-serving", "dawn-tls", "dawn-fanout", "dawn-cluster"],
     &["dawn-statelite", "dawn-plan", "dawn-deploy", "dawn-discovery", "dawn-imagebuilder", "dawn-events"],
     ENGINES,
     &["dawn-roots", "dawn-hardware", "dawn-remote"],
@@ -27,8 +27,8 @@ const ENGINES: &[&str] = &[
 ];
 
 /// All that engines use, and all that `/init` uses.
-const FOR_ENGINES: &[&str] = &["dawn-wire", "dawn-serving", "dawn-fanout"];
-const FOR_INIT: &[&str] = &["dawn-wire", "dawn-serving", "dawn-statelite"];
+const FOR_ENGINES: &[&str] = &["dawn-wire", "dawn-serving", "dawn-tls", "dawn-fanout"];
+const FOR_INIT: &[&str] = &["dawn-wire", "dawn-serving", "dawn-statelite", "dawn-tls"];
 
 /// A crate that uses another one of its floor. Packed images and plans have to agree on the files of a node;
 /// answers for installers name what the plan decides; the model and the node spell the same words.

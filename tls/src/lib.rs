@@ -1,16 +1,17 @@
-//! TLS configurations from PEM files.
+//! TLS with the cluster's own certificate authority: configurations from PEM files.
 //!
 //! Server: a client certificate is optional, an invalid one fails the handshake. Client: the chain is
-//! verified against `~/.xcat/ca.pem`, the host name is not (certificates are made before anyone knows by
-//! which name the server will be called). TLS 1.2 and 1.3 only; older versions of xCAT's
-//! `legacy` policy are deliberately missing.
+//! verified against the authority's certificate, the host name is not (certificates are made before anyone
+//! knows by which name the server will be called). TLS 1.2 and 1.3 only; older versions of xCAT's `legacy`
+//! policy are deliberately missing.
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, ServerConfig,
+    SignatureScheme,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -40,61 +41,58 @@ pub enum TlsError {
 
 /// The daemon's side: `cred` holds certificate and key, `ca` the certificate authority of the peers.
 pub fn server_config(cred: &Path, ca: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let bad = |reason: String| TlsError::Config { path: cred.to_owned(), reason };
     let provider = provider();
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)?), Arc::clone(&provider))
         .allow_unauthenticated()
         .build()
-        .map_err(|error| bad(error.to_string()))?;
+        .map_err(|error| config_error(cred, &error))?;
     let (chain, key) = credentials(cred)?;
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| bad(error.to_string()))?
+        .map_err(|error| config_error(cred, &error))?
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
-        .map_err(|error| bad(error.to_string()))?;
+        .map_err(|error| config_error(cred, &error))?;
     Ok(Arc::new(config))
 }
 
 /// A client with its certificate, verifying the server's chain.
 pub fn client_config(cred: &Path, ca: &Path) -> Result<Arc<ClientConfig>, TlsError> {
-    let bad = |reason: String| TlsError::Config { path: cred.to_owned(), reason };
-    let provider = provider();
-    let chain_verifier =
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots(ca)?), Arc::clone(&provider))
-            .build()
-            .map_err(|error| bad(error.to_string()))?;
     let (chain, key) = credentials(cred)?;
-    let verifier = PeerVerifier { chain: Some(chain_verifier), provider: Arc::clone(&provider) };
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| bad(error.to_string()))?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_auth_cert(chain, key)
-        .map_err(|error| bad(error.to_string()))?;
-    Ok(Arc::new(config))
+    let config = builder(Some(ca))?.with_client_auth_cert(chain, key);
+    Ok(Arc::new(config.map_err(|error| config_error(cred, &error))?))
+}
+
+/// A client without a certificate, verifying the server's chain.
+pub fn unnamed_client_config(ca: &Path) -> Result<Arc<ClientConfig>, TlsError> {
+    Ok(Arc::new(builder(Some(ca))?.with_no_client_auth()))
 }
 
 /// A client without certificate that verifies nothing: what xCAT does when `~/.xcat` is not
 /// set up. The daemon decides by policy what such a peer may do.
 pub fn anonymous_client_config() -> Result<Arc<ClientConfig>, TlsError> {
-    let provider = provider();
-    let verifier = PeerVerifier { chain: None, provider: Arc::clone(&provider) };
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| TlsError::Config { path: PathBuf::new(), reason: error.to_string() })?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    Ok(Arc::new(builder(None)?.with_no_client_auth()))
 }
 
-/// CN of a certificate's subject, up to the next `/`.
-pub fn common_name(certificate: &CertificateDer<'_>) -> Option<String> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
-    Some(name.split('/').next().unwrap_or(name).to_owned())
+/// A client that verifies the server's chain against `ca`, or nothing.
+fn builder(ca: Option<&Path>) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsError> {
+    let provider = provider();
+    let chain = ca.map(|ca| chain_verifier(ca, &provider)).transpose()?;
+    let verifier = PeerVerifier { chain, provider: Arc::clone(&provider) };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| config_error(ca.unwrap_or(Path::new("")), &error))?;
+    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)))
+}
+
+fn chain_verifier(ca: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots(ca)?), Arc::clone(provider))
+        .build()
+        .map_err(|error| config_error(ca, &error))
+}
+
+fn config_error(path: &Path, error: &dyn std::fmt::Display) -> TlsError {
+    TlsError::Config { path: path.to_owned(), reason: error.to_string() }
 }
 
 fn provider() -> Arc<CryptoProvider> {
