@@ -19,8 +19,9 @@ const NOTIFIED: &str = "notified by the server";
 /// Attributes of nodes whose console the tests read.
 const CONSOLE: [&str; 3] = ["serialport=0", "serialspeed=115200", "addkcmdline=no_timer_check"];
 
-/// One machine is known by its machine type and serial number, another is the next of a range; both walk
-/// their chain from the discovery system into their image.
+/// One machine is known by its machine type and serial number; its datagrams are lost, so the server has its
+/// packet by HTTPS. Two more are switched on together and become the nodes of a range. All walk their chain
+/// from the discovery system into their image.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]
 fn unknown_machines_become_nodes() -> Result<()> {
@@ -28,32 +29,63 @@ fn unknown_machines_become_nodes() -> Result<()> {
     let (chain, mtm) = (format!("chain=osimage={STATELESS}"), machine_type());
     define(&cluster, "cn1", &["ip=10.77.0.11", "netboot=xnba", "serial=SN0001", &mtm, &chain])?;
     cluster.add_machine(machine(1, "cn1", Firmware::Uefi))?;
+    lose_datagrams(&cluster)?;
     cluster.power_on("cn1")?;
+    cluster.node("cn1")?.wait_for_console("it has the description by HTTPS", 0, LIMIT)?;
     cluster.wait_for_status("cn1", "booted", LIMIT)?;
     let mac = cluster.dawn(["lsdef", "cn1", "-i", "mac,memory,serial"])?;
     ensure!(mac.contains("mac=52:54:00:da:00:01") && mac.contains("memory="), "{mac}");
     cluster.power_off("cn1")?;
+    rule(&cluster, &["del", "pref", LOST])?;
 
     let image = format!("osimage={STATELESS}");
-    let range = ["nodediscoverstart", "noderange=cn2", "hostiprange=10.77.0.12-10.77.0.12", &image];
-    ensure!(cluster.dawn(range)?.contains("Number of free node names: 1"));
-    define(&cluster, "cn2", &["netboot=xnba"])?;
-    cluster.add_machine(machine(2, "cn2", Firmware::BiosIpxeRom))?;
-    cluster.power_on("cn2")?;
-    cluster.wait_for_status("cn2", "booted", LIMIT)?;
+    let range = ["nodediscoverstart", "noderange=cn[2-3]", "hostiprange=10.77.0.12-10.77.0.13", &image];
+    ensure!(cluster.dawn(range)?.contains("Number of free node names: 2"));
+    for (index, name) in [(2, "cn2"), (3, "cn3")] {
+        define(&cluster, name, &["netboot=xnba"])?;
+        cluster.add_machine(machine(index, name, Firmware::BiosIpxeRom))?;
+        cluster.power_on(name)?;
+    }
+    // Which of them becomes which is chance.
+    let mac_of = |node: &str| cluster.dawn(["lsdef", node, "-i", "mac"]);
+    let both = |has: &dyn Fn(&str) -> bool| Ok([mac_of("cn2")?, mac_of("cn3")?].iter().all(|mac| has(mac)));
+    let named_both = wait::until(LIMIT, || Ok(both(&|mac| mac.contains("mac=52:54:"))?.then_some(())))?;
+    named_both.with_context(|| cluster.evidence("cn2"))?;
+    let is_crossed = mac_of("cn2")?.contains("52:54:00:da:00:03");
+    let machines = if is_crossed { ["cn3", "cn2"] } else { ["cn2", "cn3"] };
+    for (node, machine) in ["cn2", "cn3"].into_iter().zip(machines) {
+        cluster.wait_for_status_of(node, machine, "booted", LIMIT)?;
+    }
+    ensure!(mac_of("cn2")?.replace("cn2", "") != mac_of("cn3")?.replace("cn3", ""));
     let found = found(&cluster)?;
-    ensure!(found == [named("cn1", "mtms"), named("cn2", "sequential")], "{found:?}");
-    ensure!(cluster.dawn(["nodediscoverstop"])?.contains("Discovered 1 nodes."));
+    let expected = [named("cn1", "mtms"), named("cn2", "sequential"), named("cn3", "sequential")];
+    ensure!(found == expected, "{found:?}");
+    cluster.dawn(["nodediscoverstop"])?;
     cluster.down()
 }
 
+/// The place of the rule that loses datagrams.
+const LOST: &str = "0";
+
+/// The server's network loses the datagrams of unknown machines: a rule before that for its own addresses.
+fn lose_datagrams(cluster: &Cluster) -> Result<()> {
+    rule(cluster, &["add", "pref", "1", "lookup", "local"])?;
+    rule(cluster, &["del", "pref", LOST, "lookup", "local"])?;
+    rule(cluster, &["add", "pref", LOST, "ipproto", "udp", "dport", "3001", "blackhole"])
+}
+
+fn rule(cluster: &Cluster, words: &[&str]) -> Result<()> {
+    process::run(cluster.network().command("ip").arg("rule").args(words)).map(drop)
+}
+
 /// With `site.discoverykexec` a machine goes from its chain into its image without its firmware, with BIOS
-/// and with UEFI; the time between the two is shown.
+/// and with UEFI; the time between the two is shown. A kernel that refuses leaves it to the firmware.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]
 fn into_the_image_without_the_firmware() -> Result<()> {
     let mut cluster = prepared()?;
     let task = format!("runcmd=true,osimage={STATELESS}");
+    let refused = format!("runcmd=sysctl -w kernel.kexec_load_disabled=1,osimage={STATELESS}");
     for (index, name, firmware) in [(1, "cn1", Firmware::BiosIpxeRom), (2, "cn2", Firmware::Uefi)] {
         let hardware = Hardware::numbered(index, name, firmware);
         let own = [format!("ip={}", hardware.ip), format!("mac={}", hardware.mac)];
@@ -61,9 +93,13 @@ fn into_the_image_without_the_firmware() -> Result<()> {
         cluster.dawn(["makedhcp", name])?;
         cluster.add_machine(hardware)?;
         let mut starts = Vec::new();
-        for kexec in ["yes", "no"] {
+        let by_firmware = match firmware {
+            Firmware::Uefi => ("no", &task),
+            _ => ("yes", &refused),
+        };
+        for (kexec, task) in [("yes", &task), by_firmware] {
             cluster.dawn(["chtab", "key=discoverykexec", &format!("site.value={kexec}")])?;
-            cluster.dawn(["nodeset", name, &task])?;
+            cluster.dawn(["nodeset", name, task])?;
             let seen = cluster.node(name)?.console().len();
             cluster.power_on(name)?;
             cluster.node(name)?.wait_for_console("destiny: netboot", seen, LIMIT)?;
@@ -75,7 +111,7 @@ fn into_the_image_without_the_firmware() -> Result<()> {
             let since = cluster.node(name)?.console();
             let since = since.get(seen..).unwrap_or_default();
             let has_kexec = since.contains("starting the image without the firmware");
-            ensure!(has_kexec == (kexec == "yes"), "{}", cluster.evidence(name));
+            ensure!(has_kexec == ((kexec, task) != by_firmware), "{}", cluster.evidence(name));
             cluster.power_off(name)?;
         }
         eprintln!("{}: seconds to the image's /init with and without kexec: {starts:?}", firmware.name());
@@ -134,7 +170,8 @@ fn two_machines_are_found_by_their_ports() -> Result<()> {
 /// A machine under Secure Boot loads the discovery system by shim and the signed GRUB. It hears its port by
 /// LLDP, and the switch shows the same port. While two nodes are at that port, or its serial number is the
 /// other's, it waits; an administrator gives it a node, and it goes on without a restart. Taken from that
-/// node again, it becomes the node of its port, by what it hears itself.
+/// node again, it becomes the node of its port, by what it hears itself, and goes into its image without the
+/// firmware.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]
 fn queue_and_lldp_under_secure_boot() -> Result<()> {
@@ -187,6 +224,13 @@ fn queue_and_lldp_under_secure_boot() -> Result<()> {
     cluster.wait_for_status_of("cn1", "swp1", "standingby", LIMIT)?;
     let console = cluster.node("swp1")?.console();
     ensure!(console.matches("Secure boot enabled").count() == 1, "{}", cluster.evidence("swp1"));
+
+    // Its kernel starts the image's, which is signed as well.
+    cluster.dawn(["chtab", "key=discoverykexec", "site.value=yes"])?;
+    cluster.dawn(["nodeset", "cn1", &format!("osimage={STATELESS}")])?;
+    cluster.wait_for_status_of("cn1", "swp1", "booted", LIMIT)?;
+    let console = cluster.node("swp1")?.console();
+    ensure!(console.contains("starting the image without the firmware"), "{}", cluster.evidence("swp1"));
     cluster.down()
 }
 
