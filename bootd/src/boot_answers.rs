@@ -155,6 +155,7 @@ impl BootServices for Appliance {
                 advice.iter().for_each(|advice| self.watcher.trouble(node, &advice.in_one_line()));
             }
             NodeReport::Script(result) => self.watcher.post_script(node, result),
+            NodeReport::TaskDone(text) => self.watcher.task_done(node, text),
             NodeReport::Trouble(text) => self.watcher.trouble(node, &format!("node: {text}")),
             _ => {}
         }

@@ -89,6 +89,12 @@ impl Watcher {
         self.bus.publish(Subject::Node(node), Step::Status, now_ms(), Amount::default(), detail);
     }
 
+    /// A step of the node's chain is done; `output`: the step and what it printed last (3002).
+    pub fn task_done(&self, node: &str, output: &str) {
+        let detail = format!("node: {output}");
+        self.bus.publish(Subject::Node(node), Step::Status, now_ms(), Amount::default(), detail);
+    }
+
     /// A command that the tables name for the node has been run.
     pub fn followed_up(&self, node: &str, command: &str) {
         let detail = format!("ondiscover: {command}: done");

@@ -10,8 +10,8 @@ use std::time::Duration;
 use dawn_wire::Secret;
 use dawn_wire::script::ScriptResult;
 use dawn_wire::status::{
-    ASK, ASK_NEXT, BOOT_ARGS, BOOT_INITRD, BOOT_KERNEL, DONE, GET_BMC, GET_SCRIPT, PROBLEM, READY,
-    SCRIPT_END, STATUS, SYNC_FILES,
+    ASK, ASK_HELD, ASK_NEXT, BOOT_ARGS, BOOT_INITRD, BOOT_KERNEL, DONE, FAILED, GET_BMC, GET_SCRIPT, PROBLEM,
+    READY, SCRIPT_END, STATUS, SYNC_FILES, TASK_DONE,
 };
 
 use crate::log;
@@ -84,6 +84,21 @@ pub(crate) fn report_trouble(server: Ipv4Addr, port: u16, text: &str) -> bool {
         log::problem(&format!("events to {server}:{port} failed: {cause}"));
     }
     heard.is_ok()
+}
+
+/// Reports that a step of the chain is done and what it printed. A report that is lost is on the console.
+pub(crate) fn report_done(server: Ipv4Addr, port: u16, text: &str) {
+    let line = format!("{TASK_DONE} {}\n", text.replace('\n', " "));
+    if let Err(cause) = exchange(server, port, &line) {
+        log::problem(&format!("the output of a task to {server}:{port} failed: {cause}"));
+    }
+}
+
+/// Reports that a step of the chain failed: an event, and the status. Returns whether the server acknowledged
+/// both.
+pub(crate) fn report_failure(server: Ipv4Addr, port: u16, text: &str) -> bool {
+    let status = || exchange(server, port, &format!("{STATUS} {FAILED}\n"));
+    report_trouble(server, port, text) && status().is_ok()
 }
 
 /// Reports what became of a post script. Reports that cannot be sent are in the node's log.
@@ -186,9 +201,19 @@ impl Boot {
     }
 }
 
-/// Asks what this machine is to do; `done`: the step of its chain that is done. A server that closes without
-/// an answer does not know the address.
-pub(crate) fn destiny(server: Ipv4Addr, port: u16, done: Option<&str>) -> io::Result<Destiny> {
+/// How a machine asks what it is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Question<'a> {
+    /// It has nothing else to say.
+    Plain,
+    /// It does not do again what failed, and waits for something else.
+    Held,
+    /// It is done with this step of its chain.
+    Done(&'a str),
+}
+
+/// Asks what this machine is to do. A server that closes without an answer does not know the address.
+pub(crate) fn destiny(server: Ipv4Addr, port: u16, question: Question<'_>) -> io::Result<Destiny> {
     let (stream, mut reader) = connect(server, port)?;
     let mut line = String::new();
     reader.read_line(&mut line)?;
@@ -197,10 +222,11 @@ pub(crate) fn destiny(server: Ipv4Addr, port: u16, done: Option<&str>) -> io::Re
         READY => {}
         got => return Err(io::Error::other(format!("expected `{READY}`, got `{got}`"))),
     }
-    let question = match done {
-        None => ASK.to_owned(),
-        Some(step) if step.len() <= STEP_BYTES_MAX => format!("{ASK_NEXT} {step}"),
-        Some(_) => ASK_NEXT.to_owned(),
+    let question = match question {
+        Question::Plain => ASK.to_owned(),
+        Question::Held => ASK_HELD.to_owned(),
+        Question::Done(step) if step.len() <= STEP_BYTES_MAX => format!("{ASK_NEXT} {step}"),
+        Question::Done(_) => ASK_NEXT.to_owned(),
     };
     (&stream).write_all(format!("{question}\n").as_bytes())?;
     expect(&mut reader, DONE)?;

@@ -5,8 +5,13 @@
 pub const STATUS: &str = "installstatus";
 /// Begins a line that says what went wrong: a word of Dawn's own `/init`.
 pub const PROBLEM: &str = "problem";
+/// Begins a line that names a step of the chain that is done, with the last words of its output: a word of
+/// Dawn's own `/init`.
+pub const TASK_DONE: &str = "taskdone";
 /// Asks what this node is to do: a word of Dawn's own `/init`.
 pub const ASK: &str = "destiny";
+/// Asks the same after a step that failed: the node does not do it again, and its status stays.
+pub const ASK_HELD: &str = "destiny held";
 /// Says that this is done, and asks what comes next. The step that is done may follow: a server that has
 /// moved on from it answers, and moves no further.
 pub const ASK_NEXT: &str = "nextdestiny";

@@ -16,6 +16,8 @@ const DISKLESS: [&str; 2] = ["netboot", "statelite"];
 const PLAIN_STATES: [&str; 7] = ["boot", "shell", "standby", "shutdown", "offline", "discover", "reboot"];
 /// The state of a node that has nothing to do, and of one that has no state.
 pub const STANDBY: &str = "standby";
+/// `site` key: whether `nodelist.status` is written.
+const STATUS_KEY: &str = "nodestatus";
 /// What `nodeset` can be asked for.
 const STATES: &str = "the states are osimage=IMAGE, osimage, boot, shell, standby, discover, runcmd=COMMAND, \
                       runimage=URL, reboot, shutdown, offline, stat, next and enact";
@@ -284,23 +286,55 @@ fn is_currchain(edit: &Edit) -> bool {
     matches!(edit, Edit::Set { values, .. } if values.iter().any(|(c, _)| *c == col))
 }
 
+/// What a node's question changes.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// The edits.
+    pub edits: Vec<Edit>,
+    /// Why its chain cannot go on. The node stands by then, with what is left of its chain.
+    pub stopped: Option<DestinyError>,
+}
+
 /// The changes when a node asks what to do. One that is `done` takes the next step of its chain, and one
 /// without a state the first; with the state goes a status. A node that is done and has no chain changes
 /// nothing.
-pub fn asked(
-    snapshot: &Snapshot,
-    node: &str,
-    done: bool,
-    now: &StatusTime,
-) -> Result<Vec<Edit>, DestinyError> {
+///
+/// # Errors
+/// The model refuses the edits.
+pub fn asked(snapshot: &Snapshot, node: &str, done: bool, now: &StatusTime) -> Result<Asked, DestinyError> {
     let moves = done || snapshot.attr(node, col::chain::CURRSTATE).is_none();
-    let step = if moves { next(snapshot, node, now)? } else { None };
+    let step = match moves.then(|| next(snapshot, node, now)).transpose() {
+        Ok(step) => step.flatten(),
+        Err(reason) => {
+            let mut edits = set_word(snapshot, node, STANDBY)?.edits;
+            if snapshot.site_flag(STATUS_KEY, true) {
+                edits.extend(status_edits(snapshot, node, status::FAILED, now)?);
+            }
+            return Ok(Asked { edits, stopped: Some(reason) });
+        }
+    };
     let step = match step {
         // Without a chain nothing comes after a step of the server.
         None if done && of_server(snapshot, node).is_some() => Some(set_word(snapshot, node, STANDBY)?),
         step => step,
     };
-    if done && step.is_none() { Ok(Vec::new()) } else { with_status(snapshot, node, step, now) }
+    let is_unchanged = step.is_none() && (done || has_stopped(snapshot, node, now));
+    let edits = if is_unchanged { Vec::new() } else { with_status(snapshot, node, step, now)? };
+    Ok(Asked { edits, stopped: None })
+}
+
+/// The node stands by because its chain cannot go on, and that is still so.
+fn has_stopped(snapshot: &Snapshot, node: &str, now: &StatusTime) -> bool {
+    let is = |column: Col, word: &str| snapshot.attr(node, column).as_deref() == Some(word);
+    is(col::chain::CURRSTATE, STANDBY)
+        && is(col::nodelist::STATUS, status::FAILED)
+        && next(snapshot, node, now).is_err()
+}
+
+/// What the events of a node say of a chain that cannot go on.
+#[must_use]
+pub fn stopped(node: &str, reason: &DestinyError) -> String {
+    format!("the chain cannot go on: {reason} After a repair `nodeset {node} next` continues it")
 }
 
 /// A chain, or a state, has a step that the server carries out.
@@ -326,7 +360,7 @@ fn with_status(
         || snapshot.attr(node, col::chain::CURRSTATE).map(|text| text.to_string()).unwrap_or_default();
     let state = step.as_ref().map_or_else(present, state);
     let mut edits = step.map(|step| step.edits).unwrap_or_default();
-    if snapshot.site_flag("nodestatus", true) {
+    if snapshot.site_flag(STATUS_KEY, true) {
         edits.extend(status_edits(snapshot, node, status_for(&state), now)?);
     }
     Ok(edits)
@@ -478,7 +512,7 @@ mod tests {
             let mut seen = Vec::new();
             for _ in 0..2 {
                 seen.extend(of_server(&snapshot, "cn1"));
-                let edits = asked(&snapshot, "cn1", true, &now()).expect("edits");
+                let edits = asked(&snapshot, "cn1", true, &now()).expect("edits").edits;
                 snapshot = snapshot.with(&edits).expect("edits");
                 seen.extend(snapshot.attr("cn1", col::chain::CURRSTATE).map(|state| state.to_string()));
             }
@@ -488,6 +522,35 @@ mod tests {
         assert_eq!(after("shell"), "a:b|c shell standby");
         assert_eq!(after("ondiscover=x,boot"), "a:b|c ondiscover=x x boot");
         assert_eq!(after("ondiscover=a:b|c"), "a:b|c standby standby");
+    }
+
+    /// The node stands by with the status `failed`, however often it asks, until the chain can go on.
+    #[test]
+    fn a_chain_that_cannot_go_on() {
+        let mut snapshot = Snapshot::from_rows([
+            ("nodelist", [("node", "cn1"), ("groups", "all")].as_slice()),
+            ("chain", &[("node", "cn1"), ("chain", "runcmd=a,osimage=gone,shell")]),
+        ]);
+        let mut ask = |done: bool, also: &[Edit]| {
+            snapshot = snapshot.with(also).expect("edits");
+            let Asked { edits, stopped } = asked(&snapshot, "cn1", done, &now()).expect("edits");
+            snapshot = snapshot.with(&edits).expect("edits");
+            let value = |column| snapshot.attr("cn1", column).unwrap_or_default().to_string();
+            let (state, left) = (value(col::chain::CURRSTATE), value(col::chain::CURRCHAIN));
+            let status = value(col::nodelist::STATUS);
+            (format!("{state} {status} {left}"), stopped.map(|reason| stopped_text(&reason)))
+        };
+        fn stopped_text(reason: &DestinyError) -> String {
+            super::stopped("cn1", reason)
+        }
+        assert_eq!(ask(false, &[]), ("runcmd=a configuring osimage=gone,shell".to_owned(), None));
+        let text = "the chain cannot go on: Cannot find the OS image gone in the osimage table. After a repair \
+                    `nodeset cn1 next` continues it";
+        let stopped = "standby failed osimage=gone,shell".to_owned();
+        assert_eq!(ask(true, &[]), (stopped.clone(), Some(text.to_owned())));
+        assert_eq!(ask(false, &[]), (stopped, None));
+        let repaired = Edit::set_node("cn1", col::chain::CURRCHAIN, "shell").expect("an edit");
+        assert_eq!(ask(false, &[repaired]), ("standby standingby shell".to_owned(), None));
     }
 
     #[test]

@@ -265,22 +265,34 @@ impl Daemon {
     fn destiny(&self, node: &str, done: Option<&str>) -> Vec<String> {
         let discovery = self.boot.discovery();
         discovery.inspect(|discovery| discovery.asks(node));
-        let mut commands = None;
+        let (mut commands, mut stopped) = (None, None);
         let is_stored = self.report_of(node, "destiny", |snapshot| {
             let moves = done.is_some_and(|step| destiny::is_present(snapshot, node, step));
             commands = destiny::of_server(snapshot, node).filter(|_| moves);
-            Ok(destiny::asked(snapshot, node, moves, &status_time())?)
+            let asked = destiny::asked(snapshot, node, moves, &status_time())?;
+            stopped = asked.stopped;
+            Ok(asked.edits)
         });
+        if let Some(reason) = stopped.filter(|_| is_stored) {
+            self.boot.trouble(node, &destiny::stopped(node, &reason));
+        }
         // A node that has not left the step asks again.
         if let (Some(commands), Some(discovery)) = (commands.filter(|_| is_stored), discovery) {
             discovery.run_later(node, &commands);
         }
-        let snapshot = self.snapshot();
-        let destiny = self.boot.destiny(&snapshot, node).destiny;
-        discovery.inspect(|discovery| discovery.answered(node, &snapshot));
         if done.is_some() && !is_stored {
+            let snapshot = self.snapshot();
+            discovery.inspect(|discovery| discovery.answered(node, &snapshot));
             return Vec::new();
         }
+        self.destiny_now(node)
+    }
+
+    /// What the tables have for the node. Changes nothing.
+    fn destiny_now(&self, node: &str) -> Vec<String> {
+        let snapshot = self.snapshot();
+        let destiny = self.boot.destiny(&snapshot, node).destiny;
+        self.boot.discovery().inspect(|discovery| discovery.answered(node, &snapshot));
         let mut lines = vec![format!("{ASK} {}", without_control(&destiny))];
         lines.extend(self.image_of(&snapshot, node));
         lines
@@ -480,6 +492,7 @@ impl NodeReports for Daemon {
         match &report {
             NodeReport::Next => self.kept.write(&self.model),
             NodeReport::Destiny { done } => lines.extend(self.destiny(node, done.as_deref())),
+            NodeReport::DestinyHeld => lines.extend(self.destiny_now(node)),
             NodeReport::Status(words) => {
                 self.node_status(node, words);
                 self.kept.write(&self.model);
@@ -505,14 +518,15 @@ impl NodeReports for Daemon {
                 lines.push(SCRIPT_END.into());
             }
             NodeReport::Syncfiles => lines.push(self.sync_files(node)),
-            // The TFTP directory is a view that no node writes to: there is nothing to unlock. Troubles and
-            // results of scripts are events only.
+            // The TFTP directory is a view that no node writes to: there is nothing to unlock. Troubles,
+            // results of scripts and output of steps are events only.
             // It has an answer of its own, `bmc_config`.
             NodeReport::GetBmcConfig
             | NodeReport::UnlockTftpdir
             | NodeReport::LockTftpdir
             | NodeReport::Monitor
             | NodeReport::Trouble(_)
+            | NodeReport::TaskDone(_)
             | NodeReport::Script(_) => {}
             NodeReport::Unknown(line) => {
                 tracing::warn!(node, line, "a node said something unknown on the status port");

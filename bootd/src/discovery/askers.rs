@@ -13,12 +13,12 @@ use std::net::IpAddr;
 
 use dawn_cluster::{LogEntry, Snapshot, col};
 use dawn_plan::{destiny, node_ip};
-use dawn_wire::status::{CONFIGURING, STANDING_BY};
+use dawn_wire::status::{CONFIGURING, FAILED, STANDING_BY};
 
 /// Nodes that are noted; more than machines that wait at once. The one that asked longest ago makes room.
 const ASKERS_MAX: usize = 16_384;
 /// `nodelist.status` of nodes that an earlier daemon left waiting.
-const WAITING_WORDS: [&str; 2] = [STANDING_BY, CONFIGURING];
+const WAITING_WORDS: [&str; 3] = [STANDING_BY, CONFIGURING, FAILED];
 
 #[derive(Debug)]
 struct Asker {
@@ -112,6 +112,13 @@ impl Askers {
         }
     }
 
+    /// The node is to do its step again, though its tables are as they were.
+    pub(super) fn again(&mut self, node: &str) {
+        if self.nodes.get(node).is_some_and(|asker| asker.told.is_some()) {
+            self.due.insert(node.to_owned());
+        }
+    }
+
     /// A node that is to be sent a word, and its address.
     pub(super) fn take(&mut self, now: &Snapshot) -> Option<(String, IpAddr)> {
         loop {
@@ -198,6 +205,20 @@ mod tests {
         assert_eq!(desk.state("cn1", "netboot d-x-c"), ["cn1 10.0.0.1"]);
         desk.ask("cn1");
         assert_eq!(desk.state("cn1", "standby"), NONE, "it has left");
+    }
+
+    /// The same step once more is for a node that waits, once.
+    #[test]
+    fn the_same_again() {
+        let mut desk = Desk::new();
+        desk.state("cn1", "runcmd=a");
+        desk.askers.again("cn1");
+        assert_eq!(desk.due(), NONE, "it has not asked");
+        desk.ask("cn1");
+        desk.askers.again("cn1");
+        desk.askers.again("cn2");
+        assert_eq!(desk.due(), ["cn1 10.0.0.1"]);
+        assert_eq!(desk.due(), NONE);
     }
 
     /// A node without a state waits for a chain of its own, or of a group of its.

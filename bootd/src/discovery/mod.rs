@@ -208,6 +208,12 @@ impl Discovery {
         self.askers().answered(told, &self.model.snapshot(), node);
     }
 
+    /// Notifies nodes that wait and have the same answer as before: they do the step again.
+    pub fn again(&self, nodes: &[&str]) {
+        let mut askers = self.askers();
+        nodes.iter().for_each(|node| askers.again(node));
+    }
+
     /// Sends the word to nodes whose answer changes, until `stop`. For a thread of its own.
     pub fn wake(&self, stop: &CancellationToken) {
         let changes = self.model.subscribe();

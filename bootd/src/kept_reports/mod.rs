@@ -372,7 +372,13 @@ fn edits_of(now: &Snapshot, waiting: &Waiting) -> Result<Vec<Edit>, Stop> {
         Kind::Next if now.attr(node, col::chain::CURRSTATE).as_deref().unwrap_or_default() != value => {
             Vec::new()
         }
-        Kind::Next => destiny::asked(now, node, true, &time)?,
+        Kind::Next => {
+            let asked = destiny::asked(now, node, true, &time)?;
+            if let Some(reason) = asked.stopped {
+                tracing::warn!(node, "{}", destiny::stopped(node, &reason));
+            }
+            asked.edits
+        }
     })
 }
 

@@ -12,9 +12,9 @@ use crate::limits::{
 use dawn_serving::shares::{Callers, Limit, Place, Places};
 use dawn_wire::script::ScriptResult;
 use dawn_wire::status::{
-    ASK, ASK_NEXT, BMC_READY, BOOTED, BOOTING, CONFIGURING, DISCOVERED, DISCOVERING, DONE, FAILED, GET_BMC,
-    GET_SCRIPT, INSTALLING, NETBOOTING, OUT_OF_SYNC, POSTBOOTING, POWERING_OFF, POWERING_ON, PROBLEM, READY,
-    SHELL, STANDING_BY, STATUS, SYNC_FILES, SYNCED, SYNCING,
+    ASK, ASK_HELD, ASK_NEXT, BMC_READY, BOOTED, BOOTING, CONFIGURING, DISCOVERED, DISCOVERING, DONE, FAILED,
+    GET_BMC, GET_SCRIPT, INSTALLING, NETBOOTING, OUT_OF_SYNC, POSTBOOTING, POWERING_OFF, POWERING_ON,
+    PROBLEM, READY, SHELL, STANDING_BY, STATUS, SYNC_FILES, SYNCED, SYNCING, TASK_DONE,
 };
 use dawn_wire::text::without_control;
 use std::net::{IpAddr, SocketAddr};
@@ -58,7 +58,7 @@ const KEEP_TIME_MAX: Duration = Duration::from_secs(5);
 /// Status words that count of a line: the last ones.
 const STATUS_WORDS_MAX: usize = 4;
 /// Characters kept of a line that is text.
-const TEXT_CHARS_MAX: usize = 250;
+const TEXT_CHARS_MAX: usize = 1000;
 
 /// A line from a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +70,10 @@ pub enum NodeReport {
         /// It is done with this step of its chain; empty: with the present one.
         done: Option<String>,
     },
+    /// The same question after a step that failed: nothing changes.
+    DestinyHeld,
+    /// A step of the chain is done: the step and what it printed last.
+    TaskDone(String),
     /// Status words in order; the last one stays.
     Status(Vec<String>),
     /// Let the node write into its TFTP directory.
@@ -103,6 +107,12 @@ impl NodeReport {
         }
         if let Some(result) = ScriptResult::parse(line) {
             return Self::Script(result);
+        }
+        if let Some(text) = line.strip_prefix(TASK_DONE).and_then(|rest| rest.strip_prefix(' ')) {
+            return Self::TaskDone(printable(text));
+        }
+        if line == ASK_HELD {
+            return Self::DestinyHeld;
         }
         if line == ASK {
             return Self::Destiny { done: None };
@@ -308,6 +318,9 @@ mod tests {
             ("installmonitor", NodeReport::Monitor),
             ("getbmcconfig", NodeReport::GetBmcConfig),
             ("problem no disk\u{7}: next", NodeReport::Trouble("no disk: next".into())),
+            ("taskdone runcmd=a: done: x\u{7}", NodeReport::TaskDone("runcmd=a: done: x".into())),
+            ("destiny held", NodeReport::DestinyHeld),
+            ("destiny", NodeReport::Destiny { done: None }),
             ("GET /\u{1b}", NodeReport::Unknown("GET /".into())),
             ("scriptresult postscript 12 exit:3 next x\tno installstatus", {
                 NodeReport::Script(ScriptResult {

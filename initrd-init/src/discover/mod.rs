@@ -35,7 +35,7 @@ use crate::modules::Loader;
 use crate::network;
 use crate::nic::{self, Nic};
 use crate::resolve::resolve;
-use crate::status::{self, Destiny};
+use crate::status::{self, Destiny, Question};
 use crate::sys;
 use ear::{Ear, Word};
 use lldp::Listener;
@@ -94,8 +94,8 @@ pub(crate) fn run(line: &Cmdline, loader: &mut Loader) -> Result<std::convert::I
         if let Some(ear) = &mut ear {
             ear.listen_to(session.server);
         }
-        unheard.report(&|text| session.report(text));
-        let asked = unheard.ask(&|done| session.destiny(done));
+        unheard.report(&|text| session.report_failure(text));
+        let asked = unheard.ask(&|question| session.destiny(question));
         if asked.is_ok() {
             pauses = Pauses::new(SEND_SECONDS_MIN, SEND_SECONDS_MAX);
         }
@@ -103,7 +103,10 @@ pub(crate) fn run(line: &Cmdline, loader: &mut Loader) -> Result<std::convert::I
             Ok(Destiny::Task(text, boot)) => {
                 task::obey(&session, (text, boot), ear.as_ref(), &mut unheard);
             }
-            Ok(Destiny::Unknown) => session.make_known(&lldp, ear.as_ref(), post.as_ref()),
+            Ok(Destiny::Unknown) => {
+                unheard.release();
+                session.make_known(&lldp, ear.as_ref(), post.as_ref());
+            }
             Err(cause) => {
                 log::problem(&format!("{}: {cause}; asking again", session.server));
                 sys::pause(pauses.next());
@@ -136,14 +139,24 @@ impl Session {
         Ok(Self { nic, lease, server, status_port: line.status_port })
     }
 
-    /// What the server wants of this machine; `done`: the step that is done.
-    fn destiny(&self, done: Option<&str>) -> io::Result<Destiny> {
-        status::destiny(self.server, self.status_port, done)
+    /// What the server wants of this machine.
+    fn destiny(&self, question: Question<'_>) -> io::Result<Destiny> {
+        status::destiny(self.server, self.status_port, question)
     }
 
     /// Reports what went wrong. Whether the server has heard it.
     fn report(&self, text: &str) -> bool {
         status::report_trouble(self.server, self.status_port, text)
+    }
+
+    /// Reports that a step failed. Whether the server has heard it.
+    fn report_failure(&self, text: &str) -> bool {
+        status::report_failure(self.server, self.status_port, text)
+    }
+
+    /// Reports the output of a step that is done.
+    fn report_done(&self, text: &str) {
+        status::report_done(self.server, self.status_port, text);
     }
 
     /// Sends packets until the server says that the machine is a node now, or the round is over.

@@ -1,8 +1,9 @@
 //! Tasks of the chain: what a destiny says, carried out.
 //!
-//! A task that is done moves the chain on; one that failed does not. It is reported as a problem, so that it
-//! stands among the events of the node, and the machine asks again after a pause, or as soon as the server
-//! pushes, because its administrator has changed the chain.
+//! A task that is done moves the chain on, and its output is reported; one that failed does not. It is
+//! reported as a problem, so that it stands among the events of the node, and its status is `failed`. The
+//! machine does it again when the server pushes (`nodeset`), and something else as soon as the tables have
+//! that.
 //!
 //! What the server has not heard, because it is away, is said again soon ([`Unheard`]): a step that is done
 //! is not done twice.
@@ -96,15 +97,18 @@ pub(super) fn obey(
     unheard: &mut Unheard,
 ) {
     for _ in 0..STEPS_MAX {
+        if unheard.holds(&destiny) {
+            return rest(session, ear, unheard);
+        }
         log::step(&format!("destiny: {destiny}"));
         let done = match Task::parse(&destiny) {
             Task::Discover => return,
-            Task::Next => Ok(()),
+            Task::Next => Ok(None),
             Task::Shell => {
                 rescue::shell("/");
-                Ok(())
+                Ok(None)
             }
-            Task::SetUpBmc => bmc::set_up(session).map_err(|error| Some(error.into())),
+            Task::SetUpBmc => bmc::set_up(session).map(|()| None).map_err(|error| Some(error.into())),
             Task::Run(words) => run_words(words),
             Task::RunImage(url) => run_image(session, url),
             Task::Reboot { moves } => {
@@ -121,26 +125,35 @@ pub(super) fn obey(
             Task::Standby => Err(None),
             Task::Unknown => Err(Some(TaskError::Unknown(destiny.clone()))),
         };
-        if let Err(reason) = done {
-            if let Some(reason) = reason {
-                unheard.trouble(&format!("{destiny}: {reason}"));
+        match done {
+            Ok(Some(output)) => session.report_done(&format!("{destiny}: {output}")),
+            Ok(None) => {}
+            Err(reason) => {
+                if let Some(reason) = reason {
+                    unheard.failed(&destiny, &reason.to_string());
+                }
+                return rest(session, ear, unheard);
             }
-            return rest(session, ear, unheard);
         }
         match moved_on(session, &destiny, ear, unheard) {
             Some(next) => (destiny, boot) = next,
             None => return,
         }
     }
-    unheard.trouble("the chain of this node never rests; waiting");
+    unheard.failed(&destiny, "the chain of this node never rests");
     rest(session, ear, unheard);
 }
 
 /// Waits until it is time to ask again, or the server says so; reports meanwhile what it has not heard.
 fn rest(session: &Session, ear: Option<&Ear>, unheard: &mut Unheard) {
     let wait = |time| pause::for_word(ear, time).is_some();
-    if unheard.rest(pause::about(STANDBY_SECONDS), Pauses::of_retries(), &|text| session.report(text), &wait)
-    {
+    if unheard.rest(
+        pause::about(STANDBY_SECONDS),
+        Pauses::of_retries(),
+        &|text| session.report_failure(text),
+        &wait,
+    ) {
+        unheard.release();
         log::step("notified by the server; asking what to do");
         // Machines that are notified together do not ask together, and a flood of words makes no flood of
         // questions.
@@ -156,14 +169,14 @@ fn moved_on(
     unheard: &mut Unheard,
 ) -> Option<(String, Option<Boot>)> {
     let wait = |time| pause::for_word(ear, time).is_some();
-    match unheard.move_on(step, Pauses::of_retries(), &|done| session.destiny(Some(done)), &wait)? {
+    match unheard.move_on(step, Pauses::of_retries(), &|question| session.destiny(question), &wait)? {
         Destiny::Task(next, boot) => Some((next, boot)),
         Destiny::Unknown => None,
     }
 }
 
-/// Why a task is not done: `None` for one that only waits.
-type Done = Result<(), Option<TaskError>>;
+/// What a task that is done has to say, or why it is not done: `None` for one that only waits.
+type Done = Result<Option<String>, Option<TaskError>>;
 
 /// What is wrong with a task.
 #[derive(Debug, thiserror::Error)]
@@ -192,7 +205,7 @@ fn run_words(words: &str) -> Done {
     let program = words.next().unwrap_or_default();
     let mut command = Command::new(program);
     command.args(words);
-    run(&mut command, program).map_err(Some)
+    run(&mut command, program).map(Some).map_err(Some)
 }
 
 fn run_image(session: &Session, address: &str) -> Done {
@@ -207,11 +220,11 @@ fn run_image(session: &Session, address: &str) -> Done {
     command.current_dir(RUN_IMAGE);
     let result = run(&mut command, "runme.sh");
     sys::detach(RUN_IMAGE);
-    result.map_err(Some)
+    result.map(Some).map_err(Some)
 }
 
-/// Runs a program; its output goes to the console as it comes.
-fn run(command: &mut Command, name: &str) -> Result<(), TaskError> {
+/// Runs a program; its output goes to the console as it comes. Gives its last lines.
+fn run(command: &mut Command, name: &str) -> Result<String, TaskError> {
     let pipe = |cause| TaskError::Pipe { name: name.to_owned(), cause };
     command.env_clear().env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin").env("TERM", "linux");
     command.stdin(Stdio::null());
@@ -224,10 +237,11 @@ fn run(command: &mut Command, name: &str) -> Result<(), TaskError> {
     })?;
     // The command holds the writing ends until it is dropped or used again.
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    let tail = show(name, reader);
+    let tail = show(name, reader).join(" / ");
     match child.wait() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(TaskError::Ended { status, tail: tail.join(" / ") }),
+        Ok(status) if status.success() && tail.is_empty() => Ok("done".to_owned()),
+        Ok(status) if status.success() => Ok(format!("done: {tail}")),
+        Ok(status) => Err(TaskError::Ended { status, tail }),
         Err(cause) => Err(pipe(cause)),
     }
 }
@@ -290,7 +304,8 @@ mod tests {
 
     #[test]
     fn a_command_that_fails_says_why() {
-        assert!(run_words("true").is_ok());
+        assert_eq!(run_words("true").unwrap().as_deref(), Some("done"));
+        assert_eq!(run_words("echo a  b").unwrap().as_deref(), Some("done: a b"));
         let failed = run_words("ls /no/such/file").unwrap_err().unwrap().to_string();
         assert!(failed.starts_with("exit status: 2: ls: ") && failed.contains("No such file"), "{failed}");
         assert!(

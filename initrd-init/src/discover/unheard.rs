@@ -1,4 +1,5 @@
-//! What the server is to hear and has not heard, because it is away: a step that is done, and a failure.
+//! What the server is to hear and has not heard, because it is away: a step that is done, and a failure; and
+//! the step that failed, which is not done again until the server says so.
 //!
 //! Both are said again with pauses that grow, and are kept over a new lease. The step is named, so that a
 //! server that heard it and whose answer was lost does not move the chain twice.
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use super::pause::Pauses;
 use crate::log;
-use crate::status::Destiny;
+use crate::status::{Destiny, Question};
 
 /// Tries to say that a step is done; then the machine asks for a new lease, and says it again.
 const TRIES_MAX: u32 = 40;
@@ -20,13 +21,27 @@ pub(super) struct Unheard {
     done: Option<String>,
     /// What failed.
     trouble: Option<String>,
+    /// The step that failed.
+    held: Option<String>,
 }
 
 impl Unheard {
-    /// Something failed.
-    pub(super) fn trouble(&mut self, text: &str) {
-        log::problem(text);
-        self.trouble = Some(text.to_owned());
+    /// The step failed, for this reason.
+    pub(super) fn failed(&mut self, step: &str, reason: &str) {
+        let text = format!("{step}: {reason}");
+        log::problem(&text);
+        self.trouble = Some(text);
+        self.held = Some(step.to_owned());
+    }
+
+    /// The step failed and is not to be done again by itself.
+    pub(super) fn holds(&self, step: &str) -> bool {
+        self.held.as_deref() == Some(step)
+    }
+
+    /// Whatever the server answers next is to be done.
+    pub(super) fn release(&mut self) {
+        self.held = None;
     }
 
     /// Reports what failed; `report` says whether the server has heard it.
@@ -37,10 +52,21 @@ impl Unheard {
     }
 
     /// Asks what to do, and says before which step is done if the server has not heard it.
-    pub(super) fn ask(&mut self, ask: &dyn Fn(Option<&str>) -> io::Result<Destiny>) -> io::Result<Destiny> {
-        let answer = ask(self.done.as_deref())?;
+    pub(super) fn ask(&mut self, ask: &dyn Fn(Question<'_>) -> io::Result<Destiny>) -> io::Result<Destiny> {
+        let answer = match (&self.done, &self.held) {
+            (Some(step), _) => ask(Question::Done(step))?,
+            (None, Some(_)) => ask(Question::Held)?,
+            (None, None) => ask(Question::Plain)?,
+        };
         self.done = None;
-        Ok(answer)
+        match &answer {
+            Destiny::Task(step, _) if self.held.as_ref().is_some_and(|held| held != step) => {
+                // Something else: the server says with the next question that the node does it.
+                self.release();
+                ask(Question::Plain)
+            }
+            _ => Ok(answer),
+        }
     }
 
     /// The step is done: says so until the server has answered. `wait` waits, and ends early for a word of
@@ -49,12 +75,13 @@ impl Unheard {
         &mut self,
         step: &str,
         mut pauses: Pauses,
-        say: &dyn Fn(&str) -> io::Result<Destiny>,
+        say: &dyn Fn(Question<'_>) -> io::Result<Destiny>,
         wait: &dyn Fn(Duration) -> bool,
     ) -> Option<Destiny> {
+        self.release();
         self.done = Some(step.to_owned());
         for _ in 0..TRIES_MAX {
-            match self.ask(&|done| say(done.unwrap_or_default())) {
+            match self.ask(say) {
                 Ok(answer) => return Some(answer),
                 Err(cause) => {
                     log::problem(&format!("the server has not heard that `{step}` is done: {cause}"))
@@ -119,9 +146,14 @@ mod tests {
             is_there
         }
 
-        fn ask(&self, done: &str) -> io::Result<Destiny> {
+        fn ask(&self, question: Question<'_>) -> io::Result<Destiny> {
             let gone = || io::Error::other("away");
-            self.hear(done).then(|| Destiny::Task("standby".to_owned(), None)).ok_or_else(gone)
+            let text = match question {
+                Question::Plain => "nothing",
+                Question::Held => "held",
+                Question::Done(step) => step,
+            };
+            self.hear(text).then(|| Destiny::Task("standby".to_owned(), None)).ok_or_else(gone)
         }
     }
 
@@ -129,7 +161,7 @@ mod tests {
     fn a_failure_is_reported_soon_after_the_server_is_back() {
         let server = Server::back_after(70);
         let mut unheard = Unheard::default();
-        unheard.trouble("runcmd=x: it failed");
+        unheard.failed("runcmd=x", "it failed");
         let report = |text: &str| server.hear(text);
         let woken = unheard.rest(Duration::from_secs(150), Pauses::of_retries(), &report, &|time| {
             let before = server.heard.borrow().len();
@@ -147,23 +179,23 @@ mod tests {
     fn a_failure_is_kept() {
         let server = Server::back_after(200);
         let mut unheard = Unheard::default();
-        unheard.trouble("x");
+        unheard.failed("x", "y");
         let (report, wait) = (|text: &str| server.hear(text), |time| server.wait(time));
         unheard.rest(Duration::from_secs(150), Pauses::of_retries(), &report, &wait);
         assert!(server.heard.borrow().is_empty());
         unheard.rest(Duration::from_secs(150), Pauses::of_retries(), &report, &wait);
-        assert_eq!(*server.heard.borrow(), ["x"]);
+        assert_eq!(*server.heard.borrow(), ["x: y"]);
     }
 
     #[test]
     fn a_step_that_is_done_is_named_until_it_is_heard() {
         let server = Server::back_after(300);
         let mut unheard = Unheard::default();
-        let (say, wait) = (|done: &str| server.ask(done), |time| server.wait(time));
+        let (say, wait) = (|question: Question<'_>| server.ask(question), |time| server.wait(time));
         let next = unheard.move_on("runcmd=a", Pauses::of_retries(), &say, &wait);
         assert_eq!(next, Some(Destiny::Task("standby".to_owned(), None)));
         assert_eq!(*server.heard.borrow(), ["runcmd=a"]);
-        assert_eq!(unheard.ask(&|done| server.ask(done.unwrap_or("nothing"))).ok(), next);
+        assert_eq!(unheard.ask(&|question| server.ask(question)).ok(), next);
         assert_eq!(*server.heard.borrow(), ["runcmd=a", "nothing"]);
     }
 
@@ -173,9 +205,9 @@ mod tests {
         let server = Server::back_after(86_400);
         let mut unheard = Unheard::default();
         let wait = |time| server.wait(time);
-        assert_eq!(unheard.move_on("a", Pauses::of_retries(), &|done| server.ask(done), &wait), None);
+        assert_eq!(unheard.move_on("a", Pauses::of_retries(), &|question| server.ask(question), &wait), None);
         server.wait(server.back);
-        assert!(unheard.ask(&|done| server.ask(done.unwrap_or_default())).is_ok());
+        assert!(unheard.ask(&|question| server.ask(question)).is_ok());
         assert_eq!(*server.heard.borrow(), ["a"]);
     }
 
@@ -183,5 +215,28 @@ mod tests {
     fn a_word_ends_the_rest() {
         let mut unheard = Unheard::default();
         assert!(unheard.rest(Duration::from_secs(9), Pauses::of_retries(), &|_| true, &|_| true));
+    }
+
+    /// A step that failed is not done again by itself; a word of the server, or another step, ends that.
+    #[test]
+    fn a_step_that_failed_is_held() {
+        let asked = RefCell::new(Vec::new());
+        let of = |step: &'static str, asks: &mut Unheard| {
+            let answer = asks.ask(&|question| {
+                asked.borrow_mut().push(format!("{question:?}"));
+                Ok(Destiny::Task(step.to_owned(), None))
+            });
+            answer.unwrap();
+            std::mem::take(&mut *asked.borrow_mut())
+        };
+        let mut unheard = Unheard::default();
+        unheard.failed("runcmd=a", "no");
+        assert_eq!(of("runcmd=a", &mut unheard), ["Held"]);
+        assert!(unheard.holds("runcmd=a"));
+        assert_eq!(of("runcmd=b", &mut unheard), ["Held", "Plain"]);
+        assert!(!unheard.holds("runcmd=b") && !unheard.holds("runcmd=a"));
+        unheard.failed("runcmd=a", "no");
+        unheard.release();
+        assert_eq!(of("runcmd=a", &mut unheard), ["Plain"]);
     }
 }

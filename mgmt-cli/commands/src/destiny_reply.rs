@@ -7,7 +7,7 @@ use dawn_bootd::command::Ctx;
 use dawn_bootd::node_edits;
 use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
 use dawn_cluster::Snapshot;
-use dawn_plan::destiny::{asked, has_chain, of_server};
+use dawn_plan::destiny::{asked, has_chain, of_server, stopped};
 use dawn_xcatd::{Element, NodeItem};
 
 /// The nodes asked about; `None` is a caller that is not a node.
@@ -67,16 +67,21 @@ pub fn reply(node: Option<&str>, advance: bool, ctx: &Ctx<'_>, out: &mut Out<'_>
         return Ok(());
     }
     let what = if advance { "nextdestiny" } else { "getdestiny" };
-    let mut commands = None;
+    let (mut commands, mut reason) = (None, None);
     let edits = |now: &Snapshot| {
         commands = of_server(now, node).filter(|_| advance);
-        Ok(asked(now, node, advance, &status_time())?)
+        let asked = asked(now, node, advance, &status_time())?;
+        reason = asked.stopped;
+        Ok(asked.edits)
     };
     let named = |stop: Stop| match stop {
         Stop::Error(error) => error.about(node).into(),
         other => other,
     };
     let after = node_edits::for_node(ctx.model, node, what, edits).map_err(named)?;
+    if let Some(reason) = reason {
+        ctx.boot.trouble(node, &stopped(node, &reason));
+    }
     if let (Some(commands), Some(discovery)) = (commands, ctx.boot.discovery()) {
         discovery.run_later(node, &commands);
     }

@@ -134,6 +134,7 @@ fn set<'n>(
     step: impl Fn(&Snapshot, &str) -> Result<Move, DestinyError>,
 ) -> Result<(Good<'n>, Bad<'n>), Stop> {
     let (mut good, mut bad) = (Good::new(), Bad::new());
+    let mut same = Vec::new();
     transact(ctx, out, dry_run, |snapshot, _| {
         let mut moves = Vec::new();
         for node in nodes {
@@ -145,7 +146,11 @@ fn set<'n>(
         let all = moves.iter().flat_map(|(_, moved)| moved.edits.clone()).collect::<Vec<_>>();
         let after = snapshot.with(&all)?;
         let mut edits = Edits::new();
+        let before = |node: &str| snapshot.attr(node, col::chain::CURRSTATE);
         for (node, moved) in moves {
+            if before(node).as_deref() == Some(moved.currstate.as_str()) {
+                same.push(node.as_str());
+            }
             match check(ctx, &after, node, &moved) {
                 Ok(()) => {
                     edits.extend(moved.edits);
@@ -156,6 +161,9 @@ fn set<'n>(
         }
         Ok(edits)
     })?;
+    if let Some(discovery) = ctx.boot.discovery().filter(|_| !dry_run) {
+        discovery.again(&same);
+    }
     Ok((good, bad))
 }
 

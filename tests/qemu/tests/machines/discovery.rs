@@ -123,7 +123,8 @@ fn into_the_image_without_the_firmware() -> Result<()> {
 
 /// Two machines are switched on together and become the nodes of their ports, which are not in their order.
 /// The daemon is killed after one has become a node, while its first command runs. The second command of the
-/// other fails: its output is an event, and the chain stays where it is. Both end in their image.
+/// other fails: its output is an event, the node's status says it, and the chain stays where it is until
+/// `nodeset` sets the step again, or another one. Both end in their image.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]
 fn two_machines_are_found_by_their_ports() -> Result<()> {
@@ -152,7 +153,12 @@ fn two_machines_are_found_by_their_ports() -> Result<()> {
     ensure!(failed.detail.contains("No such file"), "{failed:?}");
     let state = cluster.dawn(["nodeset", "cn2", "stat"])?;
     ensure!(state.contains(WRONG), "{state}");
-    // The machine waits; the daemon that was started again notifies it.
+    cluster.wait_for_status_of("cn2", "swp1", "failed", LIMIT)?;
+    // The machine waits; the daemon that was started again notifies it, for the same step, too.
+    cluster.dawn(["nodeset", "cn2", &format!("{WRONG},standby")])?;
+    let tries = || Ok(cluster.node("swp1")?.console().matches(&format!("destiny: {WRONG}")).count());
+    let again = wait::until(LIMIT, || Ok((tries()? == 2).then_some(())))?;
+    again.with_context(|| cluster.evidence("swp1"))?;
     cluster.dawn(["nodeset", "cn2", &format!("runcmd=cat /proc/sys/kernel/ostype,osimage={STATELESS}")])?;
     cluster.node("swp1")?.wait_for_console(NOTIFIED, 0, LIMIT)?;
 
@@ -160,6 +166,8 @@ fn two_machines_are_found_by_their_ports() -> Result<()> {
     cluster.wait_for_status_of("cn2", "swp1", "booted", LIMIT)?;
     let console = cluster.node("swp1")?.console();
     ensure!(console.contains("cat: Linux"), "{}", cluster.evidence("swp1"));
+    let events = cluster.events("cn2")?;
+    ensure!(events.iter().any(|event| event.detail.ends_with("ostype: done: Linux")), "{events:?}");
     for (node, mac) in [("cn1", "52:54:00:da:00:02"), ("cn2", "52:54:00:da:00:01")] {
         let shown = cluster.dawn(["lsdef", node, "-i", "mac"])?;
         ensure!(shown.contains(&format!("mac={mac}")), "{shown}");
