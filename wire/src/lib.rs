@@ -10,6 +10,7 @@
 //! | [`loader`] | names of boot loaders in the TFTP directory |
 //! | [`kernel`] | words of the kernel command line |
 //! | [`bmc`] | how a node's service processor is to be set up |
+//! | [`run_image`] | the argument of the step `runimage=` |
 //! | [`script`] | what a node says of each of its post scripts, and the marks in `mypostscript` |
 //! | [`status`] | words on the status port, and the ports of all services |
 //! | [`text`] | text of others without control characters |
@@ -29,6 +30,7 @@ pub mod list;
 pub mod lite_option;
 pub mod loader;
 pub mod remote;
+pub mod run_image;
 pub mod script;
 pub mod secret;
 pub mod status;

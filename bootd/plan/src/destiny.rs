@@ -7,6 +7,7 @@ use crate::ondiscover;
 use crate::state::BootState;
 use dawn_cluster::list::steps;
 use dawn_cluster::{Col, Edit, EditError, Snapshot, Text, col, nearest_of};
+use dawn_wire::run_image::{BadDigest, RunImage};
 use dawn_wire::status;
 use dawn_wire::text::without_control;
 
@@ -32,6 +33,9 @@ pub enum DestinyError {
     /// A word that is not a state.
     #[error("Unknown state {0} requested; {STATES}")]
     Unknown(String),
+    /// The archive's digest is not one.
+    #[error("{0}: {1}.")]
+    Digest(String, BadDigest),
     /// An old form of a state, for which no image fits.
     #[error("{USE_OSIMAGE}")]
     OldForm,
@@ -104,6 +108,9 @@ impl State {
             return Ok(State::Method { method: method.to_owned(), image });
         }
         let has_argument = |prefix: &&str| text.strip_prefix(*prefix).is_some_and(|rest| !rest.is_empty());
+        if let Some(argument) = text.strip_prefix("runimage=") {
+            RunImage::parse(argument).map_err(|wrong| DestinyError::Digest(text.to_owned(), wrong))?;
+        }
         if PLAIN_STATES.contains(&text) || ARGUMENT_STATES.iter().any(has_argument) {
             return Ok(State::Word(text.to_owned()));
         }

@@ -216,7 +216,7 @@ impl From<DestinyError> for CommandError {
     fn from(error: DestinyError) -> Self {
         match error {
             DestinyError::Edit(error) => error.into(),
-            DestinyError::Unknown(_) => Self::usage(error.to_string()),
+            DestinyError::Unknown(_) | DestinyError::Digest(..) => Self::usage(error.to_string()),
             DestinyError::OldForm => Self::refused(error.to_string()),
             DestinyError::NoSuchImage { .. } => Self::not_found(error.to_string()),
             DestinyError::NoImageNamed | DestinyError::NoMethod(_) | DestinyError::NoChain => {

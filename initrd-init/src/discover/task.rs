@@ -8,6 +8,7 @@
 //! What the server has not heard, because it is away, is said again soon ([`Unheard`]): a step that is done
 //! is not done twice.
 
+use dawn_wire::run_image::BadDigest;
 use dawn_wire::text::without_control;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
@@ -19,15 +20,14 @@ use rustix::system::{RebootCommand, reboot};
 use super::bmc::BmcError;
 use super::ear::Ear;
 use super::pause::{self, Pauses};
+use super::run_image::run_image;
 use super::unheard::Unheard;
 use super::{Session, bmc, kexec};
 use crate::error::Error;
 use crate::log;
 use crate::rescue;
-use crate::stateless::{self, Writable};
 use crate::status::{Boot, Destiny};
 use crate::sys;
-use crate::url::Url;
 
 /// Pause of a node that is to wait, or whose task failed, in seconds.
 const STANDBY_SECONDS: u64 = 150;
@@ -37,8 +37,6 @@ const NOTIFIED_SECONDS: u64 = 1;
 const TAIL_LINES_MAX: usize = 4;
 /// Bytes of one line of output that are shown.
 const LINE_BYTES_MAX: u64 = 400;
-/// Where `runimage` archives are unpacked.
-const RUN_IMAGE: &str = "/run/dawn/runimage";
 /// The command of xCAT's discovery system that is carried out here.
 const BMC_SETUP: &str = "bmcsetup";
 /// Steps that follow each other without a pause; a chain that never rests is an error.
@@ -176,15 +174,19 @@ fn moved_on(
 }
 
 /// What a task that is done has to say, or why it is not done: `None` for one that only waits.
-type Done = Result<Option<String>, Option<TaskError>>;
+pub(super) type Done = Result<Option<String>, Option<TaskError>>;
 
 /// What is wrong with a task.
 #[derive(Debug, thiserror::Error)]
-enum TaskError {
+pub(super) enum TaskError {
     #[error("`{0}` is not a task of the discovery system")]
     Unknown(String),
     #[error("{0} is not an http:// address")]
     Address(String),
+    #[error(transparent)]
+    Digest(BadDigest),
+    #[error("{url} has the SHA-256 {got}, not the one of the step")]
+    OtherDigest { url: String, got: String },
     #[error(transparent)]
     Image(#[from] Error),
     #[error(transparent)]
@@ -208,23 +210,8 @@ fn run_words(words: &str) -> Done {
     run(&mut command, program).map(Some).map_err(Some)
 }
 
-fn run_image(session: &Session, address: &str) -> Done {
-    let address = address.replace("$xcatmaster", &session.server.to_string());
-    let url = Url::parse(&address).ok_or(Some(TaskError::Address(address)))?;
-    sys::detach(RUN_IMAGE);
-    // The default size of a tmpfs: half of the memory.
-    let place = Writable { limit: None, flags: Some("mode=700") };
-    stateless::unpack(&url, &|host| session.resolve(host), place, RUN_IMAGE)
-        .map_err(|error| Some(error.into()))?;
-    let mut command = Command::new("./runme.sh");
-    command.current_dir(RUN_IMAGE);
-    let result = run(&mut command, "runme.sh");
-    sys::detach(RUN_IMAGE);
-    result.map(Some).map_err(Some)
-}
-
 /// Runs a program; its output goes to the console as it comes. Gives its last lines.
-fn run(command: &mut Command, name: &str) -> Result<String, TaskError> {
+pub(super) fn run(command: &mut Command, name: &str) -> Result<String, TaskError> {
     let pipe = |cause| TaskError::Pipe { name: name.to_owned(), cause };
     command.env_clear().env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin").env("TERM", "linux");
     command.stdin(Stdio::null());

@@ -131,8 +131,9 @@ fn two_machines_are_found_by_their_ports() -> Result<()> {
     let mut cluster = prepared()?;
     let _switch = managed(&cluster)?;
     let slow = "runcmd=busybox sleep 20";
+    let archive = archive(&cluster)?;
     for (node, ip, port, chain) in [
-        ("cn1", "ip=10.77.0.11", "switchport=swp2", format!("chain={slow},osimage={STATELESS}")),
+        ("cn1", "ip=10.77.0.11", "switchport=swp2", format!("chain={slow},{archive},osimage={STATELESS}")),
         ("cn2", "ip=10.77.0.12", "switchport=swp1", format!("chain={slow},{WRONG},osimage={STATELESS}")),
     ] {
         define(&cluster, node, &[ip, "netboot=xnba", &at_switch(), port, &chain])?;
@@ -154,10 +155,19 @@ fn two_machines_are_found_by_their_ports() -> Result<()> {
     let state = cluster.dawn(["nodeset", "cn2", "stat"])?;
     ensure!(state.contains(WRONG), "{state}");
     cluster.wait_for_status_of("cn2", "swp1", "failed", LIMIT)?;
+    let other = archive.replace("sha256=", "sha256=00").get(..archive.len()).unwrap_or_default().to_owned();
+    cluster.dawn(["nodeset", "cn2", &other])?;
+    let refused = wait::until(LIMIT, || {
+        let events = cluster.events("cn2")?;
+        Ok(events.iter().any(|event| event.detail.ends_with("not the one of the step")).then_some(()))
+    })?;
+    refused.with_context(|| cluster.evidence("swp1"))?;
     // The machine waits; the daemon that was started again notifies it, for the same step, too.
     cluster.dawn(["nodeset", "cn2", &format!("{WRONG},standby")])?;
-    let tries = || Ok(cluster.node("swp1")?.console().matches(&format!("destiny: {WRONG}")).count());
-    let again = wait::until(LIMIT, || Ok((tries()? == 2).then_some(())))?;
+    let again = wait::until(LIMIT, || {
+        let console = cluster.node("swp1")?.console();
+        Ok((console.matches(&format!("destiny: {WRONG}")).count() == 2).then_some(()))
+    })?;
     again.with_context(|| cluster.evidence("swp1"))?;
     cluster.dawn(["nodeset", "cn2", &format!("runcmd=cat /proc/sys/kernel/ostype,osimage={STATELESS}")])?;
     cluster.node("swp1")?.wait_for_console(NOTIFIED, 0, LIMIT)?;
@@ -166,8 +176,10 @@ fn two_machines_are_found_by_their_ports() -> Result<()> {
     cluster.wait_for_status_of("cn2", "swp1", "booted", LIMIT)?;
     let console = cluster.node("swp1")?.console();
     ensure!(console.contains("cat: Linux"), "{}", cluster.evidence("swp1"));
-    let events = cluster.events("cn2")?;
-    ensure!(events.iter().any(|event| event.detail.ends_with("ostype: done: Linux")), "{events:?}");
+    for (node, said) in [("cn2", "ostype: done: Linux"), ("cn1", ": done: archive runs")] {
+        let events = cluster.events(node)?;
+        ensure!(events.iter().any(|event| event.detail.ends_with(said)), "{events:?}");
+    }
     for (node, mac) in [("cn1", "52:54:00:da:00:02"), ("cn2", "52:54:00:da:00:01")] {
         let shown = cluster.dawn(["lsdef", node, "-i", "mac"])?;
         ensure!(shown.contains(&format!("mac={mac}")), "{shown}");
@@ -272,6 +284,19 @@ fn define(cluster: &Cluster, node: &str, words: &[&str]) -> Result<()> {
 /// A machine that looks like real hardware, with the serial number of its index.
 fn machine(index: u8, name: &str, firmware: Firmware) -> Hardware {
     Hardware { serial_number: Some(format!("SN{index:04}")), ..Hardware::numbered(index, name, firmware) }
+}
+
+/// An archive with a program, which the daemon serves; the step that runs it.
+fn archive(cluster: &Cluster) -> Result<String> {
+    let dir = cluster.dir().join("task");
+    std::fs::create_dir(&dir)?;
+    std::fs::write(dir.join("runme.sh"), "#!/bin/sh\necho archive runs\n")?;
+    process::run(Command::new("chmod").arg("755").arg(dir.join("runme.sh")))?;
+    let file = cluster.install_dir().join("task.tgz");
+    process::run(Command::new("tar").arg("-czf").arg(&file).arg("-C").arg(&dir).arg("runme.sh"))?;
+    let sum = process::run(Command::new("sha256sum").arg(&file))?;
+    let digest = sum.split_whitespace().next().unwrap_or_default();
+    Ok(format!("runimage=http://$xcatmaster/install/task.tgz#sha256={digest}"))
 }
 
 fn machine_type() -> String {
