@@ -128,6 +128,9 @@ impl Desk {
         if let Some(from) = arrival.foreign_sender() {
             return Err(Doubt::ForeignMac(from));
         }
+        if evidence.misses.iter().any(|(_, miss)| matches!(miss, Miss::OtherPort { .. })) {
+            return Err(Doubt::Contradiction);
+        }
         let is_ambiguous = evidence.misses.iter().any(|(_, miss)| matches!(miss, Miss::PortNames { .. }));
         let (node, method, grant) = match evidence.common() {
             Some(common) => {

@@ -110,6 +110,15 @@ pub enum Miss {
         /// How that is known.
         why: Uplink,
     },
+    /// The machine hears one port of the switch, and the switch has its MAC on another one.
+    OtherPort {
+        /// The switch.
+        switch: Text,
+        /// The port that the machine hears.
+        heard: String,
+        /// The port on which the switch learnt the MAC.
+        seen: String,
+    },
     /// No node is configured on the port.
     NoNode {
         /// The switch.

@@ -198,6 +198,7 @@ impl NicParts {
             "switchname" => self.neighbour.name = text,
             "switchdesc" => self.neighbour.description = text,
             "switchport" => self.neighbour.port = text,
+            "switchportname" => self.neighbour.port_name = text,
             "switchaddr" if self.neighbour.addresses.len() < NEIGHBOUR_ADDRESSES_MAX => {
                 self.neighbour.addresses.extend(text.parse::<IpAddr>());
             }

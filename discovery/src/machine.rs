@@ -83,8 +83,17 @@ pub struct Neighbour {
     pub addresses: Vec<IpAddr>,
     /// System description.
     pub description: String,
-    /// Port description.
+    /// Port description, or what the port is called.
     pub port: String,
+    /// What the switch itself calls the port, if it says so (port ID of subtype 5 or 7, IEEE 802.1AB §8.5.3).
+    pub port_name: String,
+}
+
+impl Neighbour {
+    /// The names of the port: the switch's own first.
+    pub fn port_names(&self) -> impl Iterator<Item = &str> {
+        [&self.port_name, &self.port].into_iter().map(String::as_str).filter(|name| !name.is_empty())
+    }
 }
 
 impl Nic {
@@ -122,7 +131,7 @@ impl Nic {
 
 impl Neighbour {
     fn bytes(&self) -> usize {
-        let texts = self.name.len() + self.description.len() + self.port.len();
+        let texts = self.name.len() + self.description.len() + self.port.len() + self.port_name.len();
         texts + self.addresses.len() * size_of::<IpAddr>()
     }
 }

@@ -7,8 +7,9 @@ use dawn_cluster::{MacAddr, Text};
 use crate::arrival::{Arrival, Surroundings};
 use crate::directory::PortRow;
 use crate::evidence::{Evidence, Finding, Method, Miss, Proof};
+use crate::fabric::Sighting;
 use crate::machine::{Kind, Neighbour, swapped_uuid};
-use crate::port_name::fit;
+use crate::port_name::{Fit, fit};
 
 /// Asks one method. Sequential discovery is not a matcher: it gives nodes where nothing else does.
 pub fn ask(method: Method, around: &Surroundings<'_>, arrival: &Arrival<'_>, evidence: &mut Evidence) {
@@ -22,6 +23,17 @@ pub fn ask(method: Method, around: &Surroundings<'_>, arrival: &Arrival<'_>, evi
         Method::Rule => ask.rules(),
         Method::Sequential => {}
     }
+}
+
+/// Whether a configured port is the neighbour's by the rules of port names. A description is a text of an
+/// administrator's: that it ends with the number means something only if the switch says no name, and if it
+/// looks like one.
+fn fits_alone(port: &str, neighbour: &Neighbour) -> bool {
+    if !neighbour.port_name.is_empty() {
+        return fit(port, &neighbour.port_name).is_some();
+    }
+    let is_name = !neighbour.port.contains(char::is_whitespace);
+    fit(port, &neighbour.port).is_some_and(|fit| is_name || fit != Fit::End)
 }
 
 struct Asking<'a> {
@@ -79,7 +91,8 @@ impl Asking<'_> {
             return self.missed(Miss::Guest);
         }
         let heard = machine.nics.iter().filter_map(|nic| Some((nic.mac, nic.neighbour.as_ref()?)));
-        let heard: Vec<(MacAddr, &Neighbour)> = heard.filter(|(_, found)| !found.port.is_empty()).collect();
+        let heard: Vec<(MacAddr, &Neighbour)> =
+            heard.filter(|(_, found)| found.port_names().next().is_some()).collect();
         if heard.is_empty() {
             return self.missed(Miss::NoData);
         }
@@ -88,8 +101,16 @@ impl Asking<'_> {
                 self.missed(Miss::NoRow);
                 continue;
             };
-            let port = neighbour.port.clone();
-            let nodes = self.nodes_at(&switch, &port, None);
+            let at = self.port_of(&switch, neighbour);
+            let port = neighbour.port_names().next().unwrap_or_default().to_owned();
+            if let Some(seen) = at.and_then(|at| self.seen_elsewhere(&switch, mac, at)) {
+                self.missed(Miss::OtherPort { switch, heard: port, seen });
+                continue;
+            }
+            let nodes = match at {
+                Some(at) => self.nodes_at(&switch, at),
+                None => self.nodes_named(&switch, neighbour),
+            };
             let miss = Miss::NoNode { switch: switch.clone(), port: port.clone() };
             self.conclude(nodes, Proof::Lldp { mac, switch, port }, miss);
         }
@@ -108,29 +129,50 @@ impl Asking<'_> {
         named.map(|name| Text::from(name.to_ascii_lowercase())).or_else(addressed)
     }
 
-    /// The nodes that are configured at a port with this name. `index` is the port in the switch's table, if
-    /// that is known: then a configured port that fits several ports equally well does not count.
-    fn nodes_at(&mut self, switch: &Text, name: &str, index: Option<u32>) -> BTreeSet<Text> {
+    /// The port in the switch's table that the neighbour names.
+    fn port_of(&self, switch: &Text, neighbour: &Neighbour) -> Option<u32> {
+        let table = self.around.fabric.table(switch)?;
+        neighbour.port_names().find_map(|name| table.port_called(name))
+    }
+
+    /// Where the switch has the MAC, if it has it on other ports than this one only.
+    fn seen_elsewhere(&self, switch: &Text, mac: MacAddr, heard: u32) -> Option<String> {
+        let fabric = self.around.fabric;
+        let on_switch = |seen: &Sighting| seen.switch.eq_ignore_ascii_case(switch) && seen.uplink.is_none();
+        let seen: Vec<Sighting> = fabric.sightings(mac).into_iter().filter(on_switch).collect();
+        if seen.iter().any(|seen| seen.port == heard) {
+            return None;
+        }
+        Some(fabric.table(switch)?.port_name(seen.first()?.port))
+    }
+
+    /// The nodes of a port that no table shows: LLDP may name a port by another of its names than SNMP, and
+    /// there may be no SNMP.
+    fn nodes_named(&self, switch: &Text, neighbour: &Neighbour) -> BTreeSet<Text> {
+        let has_table = self.around.fabric.table(switch).is_some();
+        let is_it = |row: &&PortRow| {
+            let is_name = neighbour.port_names().any(|name| *row.port == *name);
+            self.is_for(row) && (is_name || (!has_table && fits_alone(&row.port, neighbour)))
+        };
+        self.around.directory.ports(switch).iter().filter(is_it).map(|row| row.node.clone()).collect()
+    }
+
+    /// The nodes that are configured at a port of the switch's table. A configured port that fits several
+    /// ports equally well does not count.
+    fn nodes_at(&mut self, switch: &Text, index: u32) -> BTreeSet<Text> {
         let mut nodes = BTreeSet::new();
-        let table = self.around.fabric.table(switch);
+        let Some(table) = self.around.fabric.table(switch) else { return nodes };
+        let name = table.port_name(index);
         let rows = self.around.directory.ports(switch).iter();
         // Cheap, and so first: what follows looks at every port of the switch.
-        let fits = |row: &&PortRow| self.is_for(row) && fit(&row.port, name).is_some();
+        let fits = |row: &&PortRow| self.is_for(row) && fit(&row.port, &name).is_some();
         let rows: Vec<&PortRow> = rows.filter(fits).collect();
         for row in rows {
-            let Some(table) = table else {
-                nodes.insert(row.node.clone());
-                continue;
-            };
             let ports = table.ports_named(&row.port);
-            let is_it =
-                |port: &u32| Some(*port) == index || (index.is_none() && table.port_name(*port) == name);
-            if !ports.iter().any(is_it) {
-                // LLDP may name a port by another of its names than SNMP.
-                if index.is_none() && *row.port == *name {
-                    nodes.insert(row.node.clone());
-                }
-            } else if ports.len() == 1 {
+            if !ports.contains(&index) {
+                continue;
+            }
+            if ports.len() == 1 {
                 nodes.insert(row.node.clone());
             } else {
                 let names = ports.iter().map(|port| table.port_name(*port)).collect();
@@ -161,7 +203,7 @@ impl Asking<'_> {
                     continue;
                 }
                 let macs = table.ports.get(&seen.port).map_or(0, |port| port.macs);
-                let nodes = self.nodes_at(&switch, &port, Some(seen.port));
+                let nodes = self.nodes_at(&switch, seen.port);
                 let miss = Miss::NoNode { switch: switch.clone(), port: port.clone() };
                 self.conclude(nodes, Proof::Switch { mac, switch, port, macs }, miss);
             }

@@ -8,7 +8,7 @@
 //! | `rule TEXT` | a rule |
 //! | `approve` | the network wants a person to agree |
 //! | `start OPTION=VALUE…` | sequential discovery |
-//! | `machine NAME KEY=VALUE…` | what a machine says: `mac=…` (repeatable), `address` of the last MAC, `lldp=SWITCH:PORT`, `uuid`, `mtm`, `serial`, `kind`, `from`, `bmcmac` |
+//! | `machine NAME KEY=VALUE…` | what a machine says: `mac=…` (repeatable), `address` of the last MAC, `lldp=SWITCH:PORT` (`+` for a blank), `lldpname` (what the switch calls that port), `uuid`, `mtm`, `serial`, `kind`, `from`, `bmcmac` |
 //! | `arrive NAME` | its packet comes |
 //! | `= NODE METHOD …`, `= queue DOUBT` | what was decided |
 //! | `? FINDING or MISS` | the evidence has this |
@@ -133,8 +133,12 @@ fn machine<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> (Machine, Opt
             "address" => machine.nics.last_mut().unwrap().address = value.to_owned(),
             "lldp" => {
                 let (switch, port) = value.split_once(':').unwrap();
-                let neighbour = Neighbour { name: switch.into(), port: port.into(), ..Neighbour::default() };
+                let neighbour =
+                    Neighbour { name: switch.into(), port: port.replace('+', " "), ..Neighbour::default() };
                 machine.nics.last_mut().unwrap().neighbour = Some(neighbour);
+            }
+            "lldpname" => {
+                machine.nics.last_mut().unwrap().neighbour.as_mut().unwrap().port_name = value.to_owned();
             }
             "lldpaddress" => {
                 let nic = machine.nics.last_mut().unwrap();

@@ -26,6 +26,7 @@ use dawn_cluster::{Change, Edit, Model, Snapshot, col};
 use dawn_discovery::assign::{self, NotNow};
 use dawn_discovery::findme::{self, Packet};
 use dawn_discovery::inventory::{Difference, differences};
+use dawn_discovery::limits::{HIT_TIME, MISS_TIME};
 use dawn_discovery::rule::Rule;
 use dawn_discovery::{
     Arrival, Assignment, Decision, Desk, Directory, Doubt, Evidence, Fabric, Machine, Method, Surroundings,
@@ -258,7 +259,7 @@ impl Discovery {
                 return;
             }
         };
-        let word = match self.decide(runtime, from, &packet) {
+        let word = match self.decide(runtime, from, &packet, is_second) {
             Ok(()) => Word::Restart,
             Err(reason) => {
                 if let Some(at) = self.second_look(&reason).filter(|_| !is_second) {
@@ -272,23 +273,29 @@ impl Discovery {
         self.words.put(from, word);
     }
 
-    /// When to look again at a packet that nothing is known for: as soon as switches may be read again, which
-    /// may have learnt its MAC by then.
+    /// When to look again at a packet that nothing is known for, or whose evidence contradicts itself: as soon
+    /// as switches may be read again, which may have learnt its MAC by then, or where it is now.
     fn second_look(&self, reason: &Undecided) -> Option<Instant> {
-        let is_unknown = matches!(reason, Undecided::Doubt(Doubt::NoEvidence));
-        if !is_unknown || !methods(&self.model.snapshot()).contains(&Method::Switch) {
+        let may_change = matches!(reason, Undecided::Doubt(Doubt::NoEvidence | Doubt::Contradiction));
+        if !may_change || !methods(&self.model.snapshot()).contains(&Method::Switch) {
             return None;
         }
         Some(self.started + self.state().fabric.readable_at()?)
     }
 
     /// Makes a node of the machine.
-    fn decide(&self, runtime: &Runtime, from: IpAddr, packet: &Packet) -> Result<(), Undecided> {
+    fn decide(
+        &self,
+        runtime: &Runtime,
+        from: IpAddr,
+        packet: &Packet,
+        is_second: bool,
+    ) -> Result<(), Undecided> {
         let snapshot = self.model.snapshot();
         let machine = &packet.machine;
         let arrival = Arrival { machine, from: push::mac_of(from) };
         let directory = self.refresh(&snapshot);
-        self.read_switches(runtime, &snapshot, &directory, &arrival);
+        self.read_switches(runtime, &snapshot, &directory, &arrival, is_second);
         let decision = self.ask_desk(&snapshot, &directory, &arrival, from);
         match decision.verdict {
             Verdict::Assign(assignment) => Ok(self.write(&arrival, &assignment, &decision.evidence)?),
@@ -315,17 +322,21 @@ impl Discovery {
         directory
     }
 
+    /// A MAC that is a node's, or about which there is doubt, may have moved since the tables were read.
     fn read_switches(
         &self,
         runtime: &Runtime,
         snapshot: &Snapshot,
         directory: &Directory,
         arrival: &Arrival<'_>,
+        is_second: bool,
     ) {
         if !methods(snapshot).contains(&Method::Switch) {
             return;
         }
-        let names = self.state().fabric.due(self.now(), arrival.macs(), directory);
+        let is_known = arrival.macs().any(|mac| snapshot.node_by_mac(mac).is_some());
+        let hit_time = if is_known || is_second { MISS_TIME } else { HIT_TIME };
+        let names = self.state().fabric.due(self.now(), hit_time, arrival.macs(), directory);
         if names.is_empty() {
             return;
         }

@@ -60,6 +60,9 @@ fn miss(miss: &Miss) -> String {
         Miss::Guest => "virtual machines are not looked for".to_owned(),
         Miss::Silent(switch) => format!("{switch} does not answer"),
         Miss::Uplink { switch, port, why } => format!("port {port} of {switch} {}", uplink(*why)),
+        Miss::OtherPort { switch, heard, seen } => {
+            format!("the machine hears port {heard} of {switch}, which has its MAC on port {seen}")
+        }
         Miss::NoNode { switch, port } => format!("no node is configured on port {port} of {switch}"),
         Miss::PortNames { switch, configured, names } => {
             format!("port {configured} could be each of {} of {switch}", names.join(", "))

@@ -57,6 +57,12 @@ impl SwitchTable {
         best.1
     }
 
+    /// The one port with this name.
+    pub fn port_called(&self, name: &str) -> Option<u32> {
+        let mut called = self.ports.iter().filter(|(_, port)| port.name == name).map(|(index, _)| *index);
+        called.next().filter(|_| called.next().is_none())
+    }
+
     /// The name of a port; its number if it has none.
     pub fn port_name(&self, index: u32) -> String {
         self.ports.get(&index).map_or_else(|| index.to_string(), |port| port.name.clone())

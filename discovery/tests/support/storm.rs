@@ -9,6 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use dawn_cluster::{Snapshot, Text, col, parse_mac_column};
+use dawn_discovery::limits::HIT_TIME;
 use dawn_discovery::sequential::{Options, Run};
 use dawn_discovery::{Arrival, Assignment, Desk, Directory, Fabric, Surroundings, Verdict, assign, findme};
 
@@ -321,7 +322,7 @@ impl World<'_> {
             return;
         }
         let Some(number) = daemon.inbox.pop_front() else { return };
-        let due = daemon.fabric.due(self.now, [network::mac(number)], &self.directory);
+        let due = daemon.fabric.due(self.now, HIT_TIME, [network::mac(number)], &self.directory);
         let due: Vec<u32> = due.iter().map(|name| name.trim_start_matches("sw").parse().unwrap()).collect();
         let is_anyone_silent = due.iter().any(|switch| !storm.answers(*switch, self.now));
         let time = match (due.is_empty(), is_anyone_silent) {

@@ -37,6 +37,8 @@ pub(crate) struct Neighbour {
     pub description: String,
     /// Port description, or the port's identifier if there is none.
     pub port: String,
+    /// What the switch calls the port, if its identifier is that.
+    pub port_name: String,
     /// Management addresses.
     pub addresses: Vec<IpAddr>,
 }
@@ -181,7 +183,10 @@ pub(crate) fn parse(mut bytes: &[u8]) -> Option<Neighbour> {
     while let Some((kind, value, rest)) = next_tlv(bytes) {
         match kind {
             0 => break,
-            2 => port = port_id(value),
+            2 => {
+                port = port_id(value);
+                found.port_name = port_name(value);
+            }
             4 => found.port = text(value),
             5 => found.name = text(value),
             6 => found.description = text(value),
@@ -212,6 +217,14 @@ fn port_id(value: &[u8]) -> String {
         Some((3, mac)) => mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"),
         Some((_, name)) => text(name),
         None => String::new(),
+    }
+}
+
+/// Subtypes 5 and 7 are a name of the switch's own; 1 is a text of an administrator's (§8.5.3).
+fn port_name(value: &[u8]) -> String {
+    match value.split_first() {
+        Some((5 | 7, name)) => text(name),
+        _ => String::new(),
     }
 }
 
@@ -256,6 +269,7 @@ mod tests {
         .concat();
         let found = parse(&frame).unwrap();
         assert_eq!((found.name.as_str(), found.port.as_str()), ("sw1", "to rack 3"));
+        assert_eq!(found.port_name, "swp7");
         assert_eq!(found.addresses, [IpAddr::from([10, 3, 0, 1])]);
         assert_eq!(found.line("eno1"), "eno1 is plugged into to rack 3 of sw1");
     }
@@ -264,6 +278,7 @@ mod tests {
     fn the_identifier_stands_in_for_a_description() {
         assert_eq!(parse(&tlv(2, b"\x05swp7")).unwrap().port, "swp7");
         assert_eq!(parse(&tlv(2, &[3, 2, 0, 0, 0, 0, 9])).unwrap().port, "02:00:00:00:00:09");
+        assert_eq!(parse(&tlv(2, &[3, 2, 0, 0, 0, 0, 9])).unwrap().port_name, "");
     }
 
     #[test]

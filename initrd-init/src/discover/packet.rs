@@ -71,6 +71,7 @@ fn nic(text: &mut String, card: &Card, address: &str, neighbours: &Neighbours) {
         neighbour.addresses.iter().for_each(|address| element(text, "switchaddr", &address.to_string()));
         element(text, "switchdesc", &neighbour.description);
         element(text, "switchport", &neighbour.port);
+        element(text, "switchportname", &neighbour.port_name);
     }
     text.push_str("</nic>\n");
 }

@@ -97,7 +97,7 @@ mod tests {
         let wrong = compare(&url, &digest(&right.replace("24", "25")), text.as_bytes()).unwrap_err();
         assert_eq!(
             wrong.to_string(),
-            format!("http://10.0.0.1/x.tgz has the SHA-256 {right}, not the one of the step")
+            format!("http://10.0.0.1:80/x.tgz has the SHA-256 {right}, not the one of the step")
         );
     }
 }
