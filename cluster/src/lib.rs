@@ -172,7 +172,10 @@ pub use row::{Row, Text};
 pub use rules::{NewNameError, check_group_name, known_words, script_problem};
 pub use schema::{AsCol, AsTable, Col, Column, Schema, Table, TableId, schema};
 pub use servers::{NamedServer, XCATMASTER};
-pub use site::{Purpose, SiteKey, is_host_name, looks_like_address, own_directory, site_key, site_keys};
+pub use site::{
+    DISCOVERY_METHODS, Purpose, RULE_ATTRIBUTES, SiteKey, is_host_name, looks_like_address, own_directory,
+    site_key, site_keys,
+};
 pub use snapshot::{OsImage, Snapshot};
 pub use store::{
     ANSWER_TIME_MAX, ForeignTable, StoreError, first_table_with_rows, foreign_tables, set_up_server,

@@ -17,6 +17,7 @@ pub(crate) use addresses::no_machine;
 pub use names::{NewNameError, check_group_name};
 pub use scripts::script_problem;
 
+use crate::col;
 use crate::edit::{Edit, EditError};
 use crate::effect::Effect;
 use crate::liteoption::lite_option;
@@ -413,8 +414,15 @@ fn site_value(next: &Snapshot, row: &Row) -> Result<(), EditError> {
                 .into()
         })
     };
+    let names = || next.networks().filter_map(|(_, row)| row.get(col::networks::NETNAME));
+    let no_network = || {
+        let is_known = |word: &&str| *word == "all" || names().any(|name| **name == **word);
+        let wrong = value.split(',').map(str::trim).find(|word| !word.is_empty() && !is_known(word));
+        let wrong = wrong.filter(|_| kind == site::Kind::Networks);
+        wrong.map(|word| format!("there is no network '{}' (networks.netname)", excerpt(word)).into())
+    };
     let control = value.contains(char::is_control).then_some(Cow::Borrowed(CONTROL));
-    match control.or_else(|| kind.problem(value)).or_else(unknown) {
+    match control.or_else(|| kind.problem(value)).or_else(unknown).or_else(no_network) {
         Some(reason) => Err(EditError::BadSiteValue { key: key.clone(), value: value.to_string(), reason }),
         None => Ok(()),
     }

@@ -7,6 +7,7 @@
 
 use crate::names::NAME_BYTES_MAX;
 use crate::servers::NamedServer;
+use crate::template::{self, is_template};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -37,11 +38,22 @@ pub(crate) enum Kind {
     Interfaces,
     /// `column[:delimiter]`, separated by commas.
     Columns,
+    /// Some of these words, separated by commas.
+    Words(&'static [&'static str]),
+    /// Names of networks (`networks.netname`), separated by commas, or `all`.
+    Networks,
+    /// `attribute=template`, separated by blanks.
+    DiscoveryRules,
     /// Anything.
     Text,
     /// Anything, and no log shows it.
     Secret,
 }
+
+/// How unknown machines can be recognised (`discoverymethods`).
+pub const DISCOVERY_METHODS: [&str; 7] = ["mac", "lldp", "switch", "mtms", "uuid", "rule", "sequential"];
+/// What a rule of `discoveryrules` can look at.
+pub const RULE_ATTRIBUTES: [&str; 6] = ["serial", "mtm", "mtm*serial", "uuid", "bmcmac", "mac"];
 
 /// A key of the table `site` that xCAT or Dawn knows.
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +145,7 @@ const KEYS: &[SiteKey] = &[
     ),
     used(
         "discoveryapproval",
-        Kind::Text,
+        Kind::Networks,
         "networks whose unknown machines wait for `discover approve`, comma separated; all",
     ),
     used(
@@ -143,7 +155,7 @@ const KEYS: &[SiteKey] = &[
     ),
     used(
         "discoverymethods",
-        Kind::Text,
+        Kind::Words(&DISCOVERY_METHODS),
         "how unknown machines are recognised, in this order: mac, lldp, switch, mtms, uuid, rule, sequential",
     ),
     used(
@@ -153,7 +165,7 @@ const KEYS: &[SiteKey] = &[
     ),
     used(
         "discoveryrules",
-        Kind::Text,
+        Kind::DiscoveryRules,
         "rules that make a node's name of an attribute of a machine, separated by blanks: serial=|^SN(\\d+)$|cn($1)|",
     ),
     kept("disjointdhcps", Kind::Switch, "1: a service node answers DHCP for its own nodes only"),
@@ -413,9 +425,21 @@ impl Kind {
                 value.split(',').all(|part| is_word(part.split(':').next().unwrap_or_default().trim())),
                 "it is not a list of columns (column:delimiter,…)",
             ),
-            Self::Text | Self::Secret => None,
+            Self::Words(words) => value.split(',').find_map(|word| one_of(word.trim(), words)),
+            Self::DiscoveryRules => value.split_whitespace().find_map(rule_problem),
+            // The tables have the names.
+            Self::Networks | Self::Text | Self::Secret => None,
         }
     }
+}
+
+/// What is wrong with a rule of discovery.
+fn rule_problem(rule: &str) -> Option<Cow<'static, str>> {
+    let Some((attribute, template)) = rule.split_once('=').filter(|(_, text)| is_template(text)) else {
+        return Some(format!("'{rule}' is not attribute=template, as serial=|^SN(\\d+)$|cn($1)|").into());
+    };
+    one_of(attribute, &RULE_ATTRIBUTES)
+        .or_else(|| template::check(template).err().map(|error| error.to_string().into()))
 }
 
 /// The reason if the value is none of the words, with the words.

@@ -11,7 +11,8 @@ use dawn_cluster::list::steps;
 use dawn_cluster::{Col, Edit, EditError, MacAddr, Netboot, Snapshot, col, parse_mac_column, schema};
 
 use crate::evidence::{Assignment, Method};
-use crate::machine::{Kind, Machine, Neighbour, Nic};
+use crate::machine::{Machine, Neighbour, Nic};
+use crate::other_data;
 use crate::sequential::Run;
 
 /// Interfaces that are noted at most.
@@ -277,11 +278,6 @@ pub fn record(machine: &Machine, node: &str, method: &str, time: &str) -> Result
     };
     let macs = machine.nics.iter().map(|nic| format!("{}!{}", nic.device, nic.mac));
     let macs = cut(&macs.collect::<Vec<_>>().join(",")).to_owned();
-    let kind = match machine.kind {
-        Kind::Physical => "",
-        Kind::Virtual => "<discoveryotherdata><nodetype>virtual</nodetype></discoveryotherdata>",
-        Kind::Switch => "<discoveryotherdata><nodetype>switch</nodetype></discoveryotherdata>",
-    };
     let values = [
         ("node", node),
         ("method", method),
@@ -302,9 +298,19 @@ pub fn record(machine: &Machine, node: &str, method: &str, time: &str) -> Result
         ("switchname", &neighbours(|found| found.name.clone())),
         ("switchport", &neighbours(|found| found.port.clone())),
         ("switchdesc", &neighbours(|found| found.description.clone())),
-        ("otherdata", kind),
+        ("switchaddr", &switch_addresses(machine)),
+        ("otherdata", &other_data::of(machine)),
     ];
     Edit::set("discoverydata", &[("uuid", key(machine).as_str())], &values)
+}
+
+/// The first management address of each neighbour.
+fn switch_addresses(machine: &Machine) -> String {
+    let of = |nic: &Nic| {
+        let address = nic.neighbour.as_ref()?.addresses.first()?;
+        Some(format!("{}!{address}", nic.device))
+    };
+    cut(&machine.nics.iter().filter_map(of).collect::<Vec<_>>().join(",")).to_owned()
 }
 
 /// The UUID, or the key that replaces a missing one.

@@ -31,6 +31,14 @@ impl Method {
     pub const ALL: [Self; 7] =
         [Self::Mac, Self::Lldp, Self::Switch, Self::Mtms, Self::Uuid, Self::Rule, Self::Sequential];
 
+    /// Its name in `site.discoverymethods`, and where evidence is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lldp => "lldp",
+            other => other.word(),
+        }
+    }
+
     /// The word of `discoverydata.method`.
     pub fn word(self) -> &'static str {
         match self {
@@ -240,5 +248,15 @@ impl Evidence {
     pub fn method_for(&self, node: &str) -> Option<Method> {
         let mut allowing = self.findings.iter().filter(|finding| finding.nodes.contains(node));
         allowing.next().map(|finding| finding.method)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Method;
+
+    #[test]
+    fn the_tables_take_these_methods() {
+        assert_eq!(Method::ALL.map(Method::name), dawn_cluster::DISCOVERY_METHODS);
     }
 }

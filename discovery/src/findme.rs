@@ -16,8 +16,8 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesRef, Event};
 
 use crate::limits::{
-    ELEMENTS_MAX, NEIGHBOUR_ADDRESSES_MAX, NICS_MAX, OTHER_ELEMENTS_MAX, PACKET_BYTES_MAX, TEXT_BYTES_MAX,
-    XML_BYTES_MAX,
+    ELEMENTS_MAX, NEIGHBOUR_ADDRESSES_MAX, NICS_MAX, OTHER_ELEMENTS_MAX, PACKET_BYTES_MAX, PCI_BYTES_MAX,
+    PCI_DEVICES_MAX, TEXT_BYTES_MAX, XML_BYTES_MAX,
 };
 use crate::machine::{Kind, Machine, Neighbour, Nic};
 
@@ -195,6 +195,7 @@ impl NicParts {
             "location" => nic.location = text,
             "onboardeth" => nic.onboard = text,
             "firmdesc" => nic.firmware = text,
+            "link" => nic.link = text,
             "switchname" => self.neighbour.name = text,
             "switchdesc" => self.neighbour.description = text,
             "switchport" => self.neighbour.port = text,
@@ -233,6 +234,10 @@ impl Builder {
             "bmcmac" => machine.bmc_mac = usable_mac(&text),
             "bmcinband" => machine.has_inband_bmc = text == "1",
             "mac" => self.add_mac(&text),
+            "pci" if machine.pci.len() < PCI_DEVICES_MAX && text.len() <= PCI_BYTES_MAX => {
+                machine.pci.push(text)
+            }
+            "pci" => {}
             "xcatpubkey" => machine.public_key = text,
             _ if self.packet.other.len() < OTHER_ELEMENTS_MAX => {
                 self.packet.other.push((name.to_owned(), text));
@@ -286,6 +291,7 @@ impl Builder {
         fill(&mut old.location, new.location);
         fill(&mut old.onboard, new.onboard);
         fill(&mut old.firmware, new.firmware);
+        fill(&mut old.link, new.link);
         old.neighbour = old.neighbour.take().or(new.neighbour);
     }
 }

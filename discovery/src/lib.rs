@@ -45,6 +45,7 @@ pub mod inventory;
 pub mod limits;
 pub mod machine;
 pub mod matchers;
+mod other_data;
 pub mod port_name;
 pub mod queue;
 pub mod rule;

@@ -14,7 +14,13 @@ pub const TEXT_BYTES_MAX: usize = 4096;
 pub const NICS_MAX: usize = 64;
 /// Management addresses of one LLDP neighbour.
 pub const NEIGHBOUR_ADDRESSES_MAX: usize = 8;
-/// Elements that mean nothing to us and are kept for `discoverydata.otherdata`.
+/// PCI devices of a machine.
+pub const PCI_DEVICES_MAX: usize = 256;
+/// Bytes of one of them, as text.
+pub const PCI_BYTES_MAX: usize = 64;
+/// Bytes of `discoverydata.otherdata`.
+pub const OTHER_DATA_BYTES_MAX: usize = 2048;
+/// Elements that mean nothing to us and are kept.
 pub const OTHER_ELEMENTS_MAX: usize = 64;
 
 /// VLANs of a switch that are walked one by one.

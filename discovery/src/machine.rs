@@ -35,6 +35,8 @@ pub struct Machine {
     pub has_inband_bmc: bool,
     /// Interfaces with an Ethernet address.
     pub nics: Vec<Nic>,
+    /// PCI devices: address, vendor and device, class, as in `0000:18:00.0 8086:1572 020000`.
+    pub pci: Vec<String>,
     /// The public key of the discovery system, base64.
     pub public_key: String,
 }
@@ -70,6 +72,8 @@ pub struct Nic {
     pub onboard: String,
     /// The firmware's description.
     pub firmware: String,
+    /// `up 10000` with the speed in Mbit/s, or `down`; empty if the machine does not say it.
+    pub link: String,
     /// The switch that was heard on it by LLDP.
     pub neighbour: Option<Neighbour>,
 }
@@ -108,6 +112,7 @@ impl Nic {
             location: String::new(),
             onboard: String::new(),
             firmware: String::new(),
+            link: String::new(),
             neighbour: None,
         }
     }
@@ -123,6 +128,7 @@ impl Nic {
             &self.location,
             &self.onboard,
             &self.firmware,
+            &self.link,
         ];
         let own: usize = texts.iter().map(|text| text.len()).sum();
         size_of::<Self>() + own + self.neighbour.as_ref().map_or(0, Neighbour::bytes)
@@ -152,7 +158,8 @@ impl Machine {
             &self.public_key,
         ];
         let own: usize = texts.iter().map(|text| text.len()).sum();
-        size_of::<Self>() + own + self.nics.iter().map(Nic::bytes).sum::<usize>()
+        let pci: usize = self.pci.iter().map(|device| size_of::<String>() + device.len()).sum();
+        size_of::<Self>() + own + pci + self.nics.iter().map(Nic::bytes).sum::<usize>()
     }
 
     /// Its addresses, in the order of the packet.

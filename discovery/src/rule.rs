@@ -113,6 +113,9 @@ mod tests {
         ] {
             assert_eq!(rule.parse::<Rule>().unwrap().names(&machine), expect, "{rule}");
         }
+        for attribute in dawn_cluster::RULE_ATTRIBUTES {
+            assert!(format!("{attribute}=/a/b/").parse::<Rule>().is_ok(), "{attribute}");
+        }
         for text in ["", "serial", "serial=cn1", "name=/a/b/", "serial=/(/b/", "serial=|a|($|"] {
             assert!(text.parse::<Rule>().is_err(), "{text}");
         }

@@ -1,7 +1,7 @@
 //! The argument of the step `runimage=`: where the archive is, and which it must be.
 //!
-//! `URL#sha256=DIGEST`: the node runs the archive only if its SHA-256 is this one, 64 hexadecimal digits. xCAT
-//! knows the address alone; what comes from there is run as it is.
+//! `URL#sha256=DIGEST`: the node runs the archive only if its SHA-256 is this one, 64 hexadecimal digits.
+//! xCAT knows the address alone; what comes from there is run as it is.
 
 use std::fmt;
 

@@ -273,8 +273,8 @@ impl Discovery {
         self.words.put(from, word);
     }
 
-    /// When to look again at a packet that nothing is known for, or whose evidence contradicts itself: as soon
-    /// as switches may be read again, which may have learnt its MAC by then, or where it is now.
+    /// When to look again at a packet that nothing is known for, or whose evidence contradicts itself: as
+    /// soon as switches may be read again, which may have learnt its MAC by then, or where it is now.
     fn second_look(&self, reason: &Undecided) -> Option<Instant> {
         let may_change = matches!(reason, Undecided::Doubt(Doubt::NoEvidence | Doubt::Contradiction));
         if !may_change || !methods(&self.model.snapshot()).contains(&Method::Switch) {
@@ -603,13 +603,8 @@ fn needs_approval(snapshot: &Snapshot, from: IpAddr) -> bool {
 /// The methods of the cluster in their order; a word that is none is left out.
 fn methods(snapshot: &Snapshot) -> Vec<Method> {
     let Some(list) = snapshot.site(METHODS_KEY) else { return Method::ALL.to_vec() };
-    let word = |word: &str| {
-        Method::ALL.into_iter().find(|method| match method {
-            Method::Lldp => word == "lldp",
-            other => other.word() == word,
-        })
-    };
-    list.split(',').filter_map(|text| word(text.trim())).collect()
+    let method = |word: &str| Method::ALL.into_iter().find(|method| method.name() == word);
+    list.split(',').filter_map(|text| method(text.trim())).collect()
 }
 
 fn rules(snapshot: &Snapshot) -> Vec<Rule> {

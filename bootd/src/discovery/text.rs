@@ -1,7 +1,7 @@
 //! Evidence and doubts in words, for events and commands.
 
 use dawn_discovery::fabric::Uplink;
-use dawn_discovery::{Doubt, Evidence, Finding, Method, Miss, Proof};
+use dawn_discovery::{Doubt, Evidence, Finding, Miss, Proof};
 
 /// Nodes that are named in one sentence; further ones are counted.
 const NODES_MAX: usize = 6;
@@ -34,7 +34,7 @@ pub(super) fn doubt(doubt: &Doubt) -> String {
 /// One line for each piece of evidence.
 pub(super) fn evidence(evidence: &Evidence) -> Vec<String> {
     let found = evidence.findings.iter().map(finding);
-    let missed = evidence.misses.iter().map(|(method, why)| format!("{}: {}", name(*method), miss(why)));
+    let missed = evidence.misses.iter().map(|(method, why)| format!("{}: {}", method.name(), miss(why)));
     found.chain(missed).collect()
 }
 
@@ -50,7 +50,7 @@ pub(super) fn finding(finding: &Finding) -> String {
         Proof::Uuid => "UUID (vpd)".to_owned(),
         Proof::Rule(number) => format!("rule {} of site.discoveryrules", number + 1),
     };
-    format!("{}: {nodes}: {proof}", name(finding.method))
+    format!("{}: {nodes}: {proof}", finding.method.name())
 }
 
 fn miss(miss: &Miss) -> String {
@@ -79,13 +79,6 @@ fn uplink(why: Uplink) -> String {
         Uplink::Configured => "leads to another switch (switches.linkports)".to_owned(),
         Uplink::Switch(mac) => format!("leads to the switch {mac}"),
         Uplink::ManyMacs(count) => format!("has {count} MACs, too many for one machine"),
-    }
-}
-
-fn name(method: Method) -> &'static str {
-    match method {
-        Method::Lldp => "lldp",
-        other => other.word(),
     }
 }
 

@@ -4,6 +4,7 @@ use dawn_wire::text::without_control;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::bmc::{self, Lan};
 use crate::cmdline::mac_text;
 use crate::log;
 use crate::modules::Loader;
@@ -11,6 +12,8 @@ use crate::nic::{self, Nic};
 
 /// Disks that are named in the packet.
 const DISKS_MAX: usize = 64;
+/// PCI devices that are named in the packet.
+const PCI_DEVICES_MAX: usize = 256;
 /// Characters kept of one value.
 const TEXT_CHARS_MAX: usize = 255;
 /// Rounds of loading drivers: a bus shows its devices after its own driver is loaded.
@@ -35,6 +38,9 @@ pub(super) struct Machine {
     pub(super) mtm: String,
     pub(super) serial: String,
     pub(super) has_bmc: bool,
+    pub(super) bmc: Option<Lan>,
+    /// As in `0000:18:00.0 8086:1572 020000`: address, vendor and device, class.
+    pub(super) pci: Vec<String>,
     pub(super) nics: Vec<Card>,
 }
 
@@ -48,6 +54,8 @@ pub(super) struct Card {
     pub(super) onboard: String,
     pub(super) label: String,
     pub(super) has_link: bool,
+    /// Mbit/s, where the driver says it.
+    pub(super) speed: Option<u32>,
 }
 
 impl Machine {
@@ -94,6 +102,7 @@ pub(super) fn load_drivers(loader: &mut Loader) {
 pub(super) fn collect() -> Machine {
     let mut machine = read(Path::new("/"));
     machine.arch = rustix::system::uname().machine().to_string_lossy().into_owned();
+    machine.bmc = if machine.has_bmc { bmc::lan() } else { None };
     machine.nics = nic::present().into_iter().map(card).collect();
     if machine.uuid.is_empty()
         && let Some(first) = machine.nics.first()
@@ -121,6 +130,7 @@ fn read(root: &Path) -> Machine {
         mtm: guest.map_or_else(|| machine_type(&vendor, &product), str::to_owned),
         serial: meaningful(&dmi("product_serial")),
         has_bmc: root.join("dev/ipmi0").exists(),
+        pci: pci(&root.join("sys/bus/pci/devices")),
         ..Machine::default()
     }
 }
@@ -190,6 +200,24 @@ fn disks(dir: &Path) -> Vec<(String, u64)> {
     disks
 }
 
+/// The PCI devices, by address.
+fn pci(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut devices: Vec<String> = names
+        .filter_map(|entry| {
+            let number = |file: &str| {
+                let text = fs::read_to_string(entry.path().join(file)).ok()?;
+                Some(text.trim().trim_start_matches("0x").to_owned())
+            };
+            let address = entry.file_name().into_string().ok()?;
+            Some(format!("{address} {}:{} {}", number("vendor")?, number("device")?, number("class")?))
+        })
+        .collect();
+    devices.sort();
+    devices.truncate(PCI_DEVICES_MAX);
+    devices
+}
+
 fn card(nic: Nic) -> Card {
     let dir = PathBuf::from("/sys/class/net").join(&nic.name);
     let text = |file: &str| clean(&fs::read_to_string(dir.join("device").join(file)).unwrap_or_default());
@@ -204,6 +232,7 @@ fn card(nic: Nic) -> Card {
         onboard: text("index"),
         label: text("label"),
         has_link: nic.has_link(),
+        speed: fs::read_to_string(dir.join("speed")).ok().and_then(|text| text.trim().parse().ok()),
         pci,
         nic,
     }
@@ -257,12 +286,17 @@ mod tests {
             ("sys/block/loop0/size", "8\n"),
             ("sys/block/nvme0n1/size", "0\n"),
             ("dev/ipmi0", ""),
+            ("sys/bus/pci/devices/0000:18:00.0/vendor", "0x8086\n"),
+            ("sys/bus/pci/devices/0000:18:00.0/device", "0x1572\n"),
+            ("sys/bus/pci/devices/0000:18:00.0/class", "0x020000\n"),
+            ("sys/bus/pci/devices/0000:19:00.0/vendor", "0x8086\n"),
         ]);
         assert_eq!((machine.mtm.as_str(), machine.serial.as_str()), ("8869AC1", "KQ01234"));
         assert_eq!(machine.uuid, "03020100-0504-0706-0809-0a0b0c0d0e0f");
         assert_eq!((machine.cpus, machine.cpu.as_str()), (2, "Xeon X"));
         assert_eq!(machine.memory, 128_645);
         assert_eq!(machine.disks, [("sda".to_owned(), 894)]);
+        assert_eq!(machine.pci, ["0000:18:00.0 8086:1572 020000"]);
         assert!(machine.has_bmc && !machine.is_guest);
         assert_eq!(machine.summary().len(), 3);
     }

@@ -16,6 +16,7 @@ mod lldp;
 mod packet;
 mod pause;
 mod post;
+mod program;
 mod run_image;
 mod task;
 mod unheard;

@@ -45,6 +45,11 @@ fn xml(machine: &Machine, own: &Own<'_>, neighbours: &Neighbours) -> String {
     if machine.has_bmc {
         add("bmcinband", "1");
     }
+    if let Some(bmc) = &machine.bmc {
+        add("bmc", &bmc.address.map(|address| address.to_string()).unwrap_or_default());
+        add("bmcmac", &bmc.mac.map(|mac| mac_text(&mac)).unwrap_or_default());
+    }
+    machine.pci.iter().for_each(|device| add("pci", device));
     for card in &machine.nics {
         let address =
             if card.nic.name == own.nic { format!("{}/{}", own.address, own.prefix) } else { String::new() };
@@ -66,6 +71,7 @@ fn nic(text: &mut String, card: &Card, address: &str, neighbours: &Neighbours) {
     element(text, "location", &card.location);
     element(text, "onboardeth", &card.onboard);
     element(text, "firmdesc", &card.label);
+    element(text, "link", &link(card));
     if let Some(neighbour) = neighbours.get(&card.nic.name) {
         element(text, "switchname", &neighbour.name);
         neighbour.addresses.iter().for_each(|address| element(text, "switchaddr", &address.to_string()));
@@ -74,6 +80,15 @@ fn nic(text: &mut String, card: &Card, address: &str, neighbours: &Neighbours) {
         element(text, "switchportname", &neighbour.port_name);
     }
     text.push_str("</nic>\n");
+}
+
+/// `up` with the speed in Mbit/s, or `down`.
+fn link(card: &Card) -> String {
+    match (card.has_link, card.speed) {
+        (true, Some(speed)) => format!("up {speed}"),
+        (true, None) => "up".to_owned(),
+        (false, _) => "down".to_owned(),
+    }
 }
 
 /// One element a line; nothing for an empty value.
@@ -97,6 +112,7 @@ fn element(text: &mut String, name: &str, value: &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bmc::Lan;
     use super::super::lldp::Neighbour;
     use super::*;
     use crate::nic::Nic;
@@ -113,6 +129,7 @@ mod tests {
             onboard: "1".into(),
             label: "LOM <1>".into(),
             has_link: true,
+            speed: Some(10_000),
         };
         let machine = Machine {
             arch: "x86_64".into(),
@@ -120,6 +137,8 @@ mod tests {
             memory: 512,
             disks: vec![("sda".into(), 894), ("sdb".into(), 4)],
             nics: vec![card],
+            bmc: Some(Lan { address: Some(Ipv4Addr::new(10, 2, 0, 7)), mac: Some([2, 0, 0, 0, 0, 9]) }),
+            pci: vec!["0000:18:00.0 8086:1572 020000".into()],
             ..Machine::default()
         };
         let own = Own { nic: "eno1", address: Ipv4Addr::new(10, 1, 255, 17), prefix: 16 };
@@ -139,6 +158,10 @@ mod tests {
             "<firmdesc>LOM &lt;1&gt;</firmdesc>",
             "<switchaddr>10.3.0.1</switchaddr>",
             "<switchport>swp7</switchport>",
+            "<link>up 10000</link>",
+            "<bmc>10.2.0.7</bmc>",
+            "<bmcmac>02:00:00:00:00:09</bmcmac>",
+            "<pci>0000:18:00.0 8086:1572 020000</pci>",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
         }

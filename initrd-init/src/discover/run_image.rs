@@ -11,7 +11,7 @@ use dawn_wire::run_image::{DIGEST_BYTES, RunImage};
 use ring::digest::{Context, SHA256};
 
 use super::Session;
-use super::task::{Done, TaskError, run};
+use super::program::{Done, TaskError, run};
 use crate::error::Error;
 use crate::url::Url;
 use crate::{log, stateless, sys};

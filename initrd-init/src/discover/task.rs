@@ -8,22 +8,17 @@
 //! What the server has not heard, because it is away, is said again soon ([`Unheard`]): a step that is done
 //! is not done twice.
 
-use dawn_wire::run_image::BadDigest;
-use dawn_wire::text::without_control;
-use std::fs;
-use std::io::{self, BufRead, BufReader, Read};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::system::{RebootCommand, reboot};
 
-use super::bmc::BmcError;
 use super::ear::Ear;
 use super::pause::{self, Pauses};
+use super::program::{Done, TaskError, run};
 use super::run_image::run_image;
 use super::unheard::Unheard;
 use super::{Session, bmc, kexec};
-use crate::error::Error;
 use crate::log;
 use crate::rescue;
 use crate::status::{Boot, Destiny};
@@ -33,10 +28,6 @@ use crate::sys;
 const STANDBY_SECONDS: u64 = 150;
 /// Pause between a word of the server and the question, in seconds.
 const NOTIFIED_SECONDS: u64 = 1;
-/// Lines of a command's output that are kept for the report of its failure.
-const TAIL_LINES_MAX: usize = 4;
-/// Bytes of one line of output that are shown.
-const LINE_BYTES_MAX: u64 = 400;
 /// The command of xCAT's discovery system that is carried out here.
 const BMC_SETUP: &str = "bmcsetup";
 /// Steps that follow each other without a pause; a chain that never rests is an error.
@@ -173,34 +164,6 @@ fn moved_on(
     }
 }
 
-/// What a task that is done has to say, or why it is not done: `None` for one that only waits.
-pub(super) type Done = Result<Option<String>, Option<TaskError>>;
-
-/// What is wrong with a task.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum TaskError {
-    #[error("`{0}` is not a task of the discovery system")]
-    Unknown(String),
-    #[error("{0} is not an http:// address")]
-    Address(String),
-    #[error(transparent)]
-    Digest(BadDigest),
-    #[error("{url} has the SHA-256 {got}, not the one of the step")]
-    OtherDigest { url: String, got: String },
-    #[error(transparent)]
-    Image(#[from] Error),
-    #[error(transparent)]
-    Bmc(#[from] BmcError),
-    #[error("{name}: {cause}")]
-    Pipe { name: String, cause: io::Error },
-    #[error("{name} cannot be started: {cause}")]
-    Start { name: String, cause: io::Error },
-    #[error("{name} cannot be started: {cause}; there is no busybox in this discovery system")]
-    NoBusybox { name: String, cause: io::Error },
-    #[error("{status}: {tail}")]
-    Ended { status: ExitStatus, tail: String },
-}
-
 /// Words are separated by blanks; there is no shell.
 fn run_words(words: &str) -> Done {
     let mut words = words.split_whitespace();
@@ -208,48 +171,6 @@ fn run_words(words: &str) -> Done {
     let mut command = Command::new(program);
     command.args(words);
     run(&mut command, program).map(Some).map_err(Some)
-}
-
-/// Runs a program; its output goes to the console as it comes. Gives its last lines.
-pub(super) fn run(command: &mut Command, name: &str) -> Result<String, TaskError> {
-    let pipe = |cause| TaskError::Pipe { name: name.to_owned(), cause };
-    command.env_clear().env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin").env("TERM", "linux");
-    command.stdin(Stdio::null());
-    let (reader, writer) = io::pipe().map_err(pipe)?;
-    let second = writer.try_clone().map_err(pipe)?;
-    command.stdout(writer).stderr(second);
-    let mut child = command.spawn().map_err(|cause| match fs::metadata("/bin/busybox") {
-        Err(_) => TaskError::NoBusybox { name: name.to_owned(), cause },
-        Ok(_) => TaskError::Start { name: name.to_owned(), cause },
-    })?;
-    // The command holds the writing ends until it is dropped or used again.
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let tail = show(name, reader).join(" / ");
-    match child.wait() {
-        Ok(status) if status.success() && tail.is_empty() => Ok("done".to_owned()),
-        Ok(status) if status.success() => Ok(format!("done: {tail}")),
-        Ok(status) => Err(TaskError::Ended { status, tail }),
-        Err(cause) => Err(pipe(cause)),
-    }
-}
-
-/// Shows the output line by line; gives its last lines.
-fn show(name: &str, output: impl Read) -> Vec<String> {
-    let mut output = BufReader::new(output);
-    let mut tail = Vec::new();
-    loop {
-        let mut line = Vec::new();
-        match (&mut output).take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return tail,
-            Ok(_) => {}
-        }
-        let text = without_control(&String::from_utf8_lossy(&line));
-        log::step(&format!("{name}: {text}"));
-        if tail.len() == TAIL_LINES_MAX {
-            tail.remove(0);
-        }
-        tail.push(text);
-    }
 }
 
 fn power_off() -> ! {
@@ -298,14 +219,5 @@ mod tests {
         assert!(
             run_words("no-such-program x").unwrap_err().unwrap().to_string().contains("cannot be started")
         );
-    }
-
-    #[test]
-    fn output_is_bounded() {
-        let long = [b"first\n".as_slice(), &[b'x'; 1000], b"\nlast\n"].concat();
-        let tail = show("p", &*long);
-        assert_eq!(tail.len(), TAIL_LINES_MAX);
-        assert_eq!(tail.last().map(String::as_str), Some("last"));
-        assert!(tail.iter().all(|line| line.len() <= 400));
     }
 }

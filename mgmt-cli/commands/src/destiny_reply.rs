@@ -81,6 +81,7 @@ pub fn reply(node: Option<&str>, advance: bool, ctx: &Ctx<'_>, out: &mut Out<'_>
     let after = node_edits::for_node(ctx.model, node, what, edits).map_err(named)?;
     if let Some(reason) = reason {
         ctx.boot.trouble(node, &stopped(node, &reason));
+        return Err(named(reason.into()));
     }
     if let (Some(commands), Some(discovery)) = (commands, ctx.boot.discovery()) {
         discovery.run_later(node, &commands);

@@ -12,13 +12,25 @@ mod device;
 mod message;
 mod setup;
 
-pub(super) use setup::BmcError;
+pub(super) use setup::{BmcError, Lan};
 
 use dawn_wire::bmc;
 use dawn_wire::status::BMC_READY;
 
 use super::Session;
 use crate::{consent, log, status};
+
+/// Where the service processor is, if the kernel knows one that answers.
+pub(super) fn lan() -> Option<Lan> {
+    match device::Device::open().and_then(|mut bmc| setup::read(&mut bmc)) {
+        Ok(lan) => Some(lan),
+        Err(BmcError::NoDevice(_)) => None,
+        Err(error) => {
+            log::problem(&format!("the packet does not name the BMC: {error}"));
+            None
+        }
+    }
+}
 
 /// Asks, sets up, reports.
 pub(super) fn set_up(session: &Session) -> Result<(), BmcError> {

@@ -4,6 +4,7 @@
 //! take a while for that. The new password is verified before any other user is disabled, so a step that
 //! fails leaves the way in that there was.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use dawn_wire::bmc::BmcSetup;
@@ -54,6 +55,30 @@ pub(crate) enum BmcError {
     NotAsked(std::io::Error),
     #[error(transparent)]
     NoSetup(#[from] dawn_wire::bmc::NoSetup),
+}
+
+/// A service processor on its LAN.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Lan {
+    /// Its address, if that is set by hand: another one may be gone tomorrow.
+    pub(crate) address: Option<Ipv4Addr>,
+    /// Its MAC.
+    pub(crate) mac: Option<[u8; 6]>,
+}
+
+/// Where the first LAN of a service processor is.
+pub(super) fn read(bmc: &mut dyn Bmc) -> Result<Lan, BmcError> {
+    let channel = lan_channel(bmc)?;
+    let mut value = |parameter| bmc.ask(&message::get_lan(channel, parameter));
+    let is_static =
+        message::has_value(Parameter::AddressSource, &value(Parameter::AddressSource)?, &message::STATIC);
+    let address: Option<[u8; 4]> =
+        value(Parameter::Address)?.get(1..).and_then(|bytes| bytes.try_into().ok());
+    let mac: Option<[u8; 6]> = value(Parameter::Mac)?.get(1..).and_then(|bytes| bytes.try_into().ok());
+    Ok(Lan {
+        address: address.map(Ipv4Addr::from).filter(|address| is_static && !address.is_unspecified()),
+        mac: mac.filter(|mac| *mac != [0; 6]),
+    })
 }
 
 /// Sets it up; `note` is given what is done and what is left out.
@@ -258,8 +283,15 @@ mod tests {
             let user = |name: &str, is_enabled| User { name: name.into(), is_enabled, ..User::default() };
             let users = [user("", true), user("root", true), user("", false), user("", false)];
             Self {
-                lan: [(3, vec![0; 4]), (4, vec![2]), (6, vec![0; 4]), (12, vec![0; 4]), (20, vec![0; 2])]
-                    .into(),
+                lan: [
+                    (3, vec![0; 4]),
+                    (4, vec![2]),
+                    (5, vec![2, 0, 0, 0, 0, 9]),
+                    (6, vec![0; 4]),
+                    (12, vec![0; 4]),
+                    (20, vec![0; 2]),
+                ]
+                .into(),
                 users: (1..).zip(users).collect(),
                 fixed_names: 1,
                 slowness: 0,
@@ -338,7 +370,11 @@ mod tests {
         }
 
         fn shown(&self) -> String {
-            let lan = self.lan.iter().map(|(number, value)| format!("{number}={value:?}"));
+            let lan = self
+                .lan
+                .iter()
+                .filter(|(number, _)| **number != 5)
+                .map(|(number, value)| format!("{number}={value:?}"));
             let users = self.users.iter().map(|(slot, user)| {
                 let password = String::from_utf8_lossy(&user.password).trim_end_matches('\0').to_owned();
                 let name = String::from_utf8_lossy(&user.name).into_owned();
@@ -378,6 +414,19 @@ mod tests {
             Ok(()) => notes.join("\n"),
             Err(error) => format!("failed: {error}"),
         }
+    }
+
+    #[test]
+    fn what_is_read_of_it() {
+        let mut bmc = Simulated::new();
+        let mac = Some([2, 0, 0, 0, 0, 9]);
+        assert_eq!(read(&mut bmc).unwrap(), Lan { address: None, mac });
+        bmc.lan.insert(3, vec![10, 2, 0, 7]);
+        assert_eq!(read(&mut bmc).unwrap().address, None, "it is DHCP's");
+        bmc.lan.insert(4, vec![1]);
+        assert_eq!(read(&mut bmc).unwrap(), Lan { address: Some(Ipv4Addr::new(10, 2, 0, 7)), mac });
+        bmc.lan.insert(5, vec![1]);
+        assert_eq!(read(&mut bmc).unwrap().mac, None);
     }
 
     #[test]

@@ -159,7 +159,7 @@ fn two_machines_are_found_by_their_ports() -> Result<()> {
     cluster.dawn(["nodeset", "cn2", &other])?;
     let refused = wait::until(LIMIT, || {
         let events = cluster.events("cn2")?;
-        Ok(events.iter().any(|event| event.detail.ends_with("not the one of the step")).then_some(()))
+        Ok(events.iter().any(|event| event.detail.contains("has the SHA-256")).then_some(()))
     })?;
     refused.with_context(|| cluster.evidence("swp1"))?;
     // The machine waits; the daemon that was started again notifies it, for the same step, too.
