@@ -302,4 +302,13 @@ fn a_machine_sends_its_packet_by_https() {
     let answers = answered.recv_timeout(PATIENCE).unwrap();
     assert_eq!(answers, ["405", "405", "405", "403", "413", "202"]);
     assert_eq!(server.value("cn7", "mac"), machine.mac);
+
+    // A range for one machine: the next one ends the sequential discovery.
+    server.ok(&["nodediscoverstart", "noderange=cn8", "hostiprange=10.1.0.8-10.1.0.8"]);
+    assert_eq!(server.machine("swp8", 18, "").decided(), "restart");
+    assert!(server.ok(&["nodediscoverstatus"]).contains("is running"));
+    assert_eq!(server.machine("swp9", 19, "").decided(), "processed");
+    let status = server.ok(&["nodediscoverstatus"]);
+    assert!(status.contains("Sequential Discovery is stopped."), "{status}");
+    assert!(server.ok(&["log"]).contains("has no node or address left"));
 }

@@ -29,8 +29,8 @@ use dawn_discovery::inventory::{Difference, differences};
 use dawn_discovery::limits::{HIT_TIME, MISS_TIME};
 use dawn_discovery::rule::Rule;
 use dawn_discovery::{
-    Arrival, Assignment, Decision, Desk, Directory, Doubt, Evidence, Fabric, Machine, Method, Surroundings,
-    Verdict,
+    Arrival, Assignment, Decision, Desk, Directory, Doubt, Evidence, Fabric, Machine, Method, Miss,
+    Surroundings, Verdict,
 };
 use dawn_plan::destiny;
 use dawn_wire::status::DISCOVERED;
@@ -301,8 +301,25 @@ impl Discovery {
             Verdict::Assign(assignment) => Ok(self.write(&arrival, &assignment, &decision.evidence)?),
             Verdict::Queue(doubt) => {
                 self.keep_record(&snapshot, machine);
+                if decision.evidence.misses.iter().any(|(_, miss)| is_used_up(miss)) {
+                    self.stop_sequential(&snapshot);
+                }
                 Err(Undecided::Doubt(doubt))
             }
+        }
+    }
+
+    /// Ends the sequential discovery that has nothing left to give, as long as it is still the same.
+    fn stop_sequential(&self, seen: &Snapshot) {
+        let text = "discovery: the sequential discovery has no node or address left and is stopped";
+        let stopped = self.model.transact(Change::new("discovery", text, Vec::new()), |now| {
+            let is_same = now.site(SITE_KEY) == seen.site(SITE_KEY);
+            let edit = Edit::delete("site", &[("key", SITE_KEY)]).map_err(Stop::from)?;
+            Ok::<_, Stop>((if is_same { vec![edit] } else { Vec::new() }, ()))
+        });
+        match stopped {
+            Ok(_) => tracing::info!("{text}"),
+            Err(error) => tracing::warn!(?error, "the sequential discovery cannot be stopped"),
         }
     }
 
@@ -598,6 +615,11 @@ fn needs_approval(snapshot: &Snapshot, from: IpAddr) -> bool {
     let Some(list) = snapshot.site(APPROVAL_KEY) else { return false };
     let network = network_at(snapshot, from).unwrap_or_default();
     list.split(',').map(str::trim).any(|word| word == "all" || (!word.is_empty() && word == network))
+}
+
+/// A sequential discovery has given everything that it had.
+fn is_used_up(miss: &Miss) -> bool {
+    matches!(miss, Miss::Exhausted | Miss::NoAddress)
 }
 
 /// The methods of the cluster in their order; a word that is none is left out.
