@@ -339,25 +339,20 @@ fn clap_of<C: Command>() -> clap::Command {
 }
 
 fn run_in_daemon<C: Command>(words: &[String], ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
-    match parse::<C>(clap_of::<C>(), words) {
-        Parsed::Args { args, json } => {
-            if json {
-                out.as_json();
-            }
-            let done = args.run(ctx, out);
-            out.finish(done)
-        }
-        Parsed::Help(text) => out.lines(&text),
+    let parsed = parse::<C>(clap_of::<C>(), words);
+    if parsed.is_json(words) {
+        out.as_json();
+    }
+    let done = match parsed {
+        Parsed::Args { args, .. } => args.run(ctx, out),
+        Parsed::Help(text) => out.usage(&text),
         Parsed::Version => out.notice(parse::version_line(C::NAME)),
         Parsed::Wrong { reason: Some(reason), usage } => {
-            out.error(CommandError::usage(reason))?;
-            out.lines(&usage)
+            out.error(CommandError::usage(reason)).and_then(|()| out.usage(&usage))
         }
-        Parsed::Wrong { reason: None, usage } => {
-            out.lines(&usage)?;
-            Err(Stop::Code(1))
-        }
-    }
+        Parsed::Wrong { reason: None, usage } => out.usage(&usage).and(Err(Stop::Code(1))),
+    };
+    out.finish(done)
 }
 
 /// All commands of the program, by name. `main` builds it and hands it down; who uses it names no command.

@@ -80,6 +80,18 @@ pub enum Parsed<A> {
     },
 }
 
+impl<A> Parsed<A> {
+    /// Whether what is printed is to be JSON. Of words that are wrong, or that ask for the help, only the word
+    /// itself says so.
+    #[must_use]
+    pub fn is_json(&self, words: &[String]) -> bool {
+        match self {
+            Self::Args { json, .. } => *json,
+            _ => words.iter().take_while(|word| *word != "--").any(|word| word == "--json"),
+        }
+    }
+}
+
 /// Reads the words of a command.
 pub fn parse<A: clap::FromArgMatches>(mut command: clap::Command, words: &[String]) -> Parsed<A> {
     let words = options::in_full(&command, &options::guarded(&command, words, false));

@@ -119,20 +119,18 @@ fn run<C: LocalCommand>(
     registry: &Registry,
     out: &mut Out<'_>,
 ) -> Done {
-    match parse::<C>(clap_of::<C>(), words) {
-        Parsed::Args { args, json } => {
-            if json {
-                out.as_json();
-            }
-            let done = args.run(environment, registry, out);
-            out.finish(done)
-        }
-        Parsed::Help(text) => out.lines(text.trim_end()),
+    let parsed = parse::<C>(clap_of::<C>(), words);
+    if parsed.is_json(words) {
+        out.as_json();
+    }
+    let done = match parsed {
+        Parsed::Args { args, .. } => args.run(environment, registry, out),
+        Parsed::Help(text) => out.usage(text.trim_end()),
         Parsed::Version => out.notice(VERSION),
         Parsed::Wrong { reason, usage } => {
-            reason.map_or(Ok(()), |reason| out.error(CommandError::usage(reason)))?;
-            out.lines(usage.trim_end())?;
-            Err(Stop::Code(1))
+            let said = reason.map_or(Ok(()), |reason| out.error(CommandError::usage(reason)));
+            said.and_then(|()| out.usage(usage.trim_end())).and(Err(Stop::Code(1)))
         }
-    }
+    };
+    out.finish(done)
 }
