@@ -81,8 +81,8 @@ pub enum Parsed<A> {
 }
 
 impl<A> Parsed<A> {
-    /// Whether what is printed is to be JSON. Of words that are wrong, or that ask for the help, only the word
-    /// itself says so.
+    /// Whether what is printed is to be JSON. Of words that are wrong, or that ask for the help, only the
+    /// word itself says so.
     #[must_use]
     pub fn is_json(&self, words: &[String]) -> bool {
         match self {
