@@ -148,11 +148,11 @@ fn set<'n>(
         let mut edits = Edits::new();
         let before = |node: &str| snapshot.attr(node, col::chain::CURRSTATE);
         for (node, moved) in moves {
-            if before(node).as_deref() == Some(moved.currstate.as_str()) {
-                same.push(node.as_str());
-            }
             match check(ctx, &after, node, &moved) {
                 Ok(()) => {
+                    if before(node).as_deref() == Some(moved.currstate.as_str()) {
+                        same.push(node.as_str());
+                    }
                     edits.extend(moved.edits);
                     good.push((node, moved.currstate));
                 }
