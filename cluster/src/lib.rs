@@ -88,6 +88,7 @@ pub mod col {
 pub mod condition;
 pub mod csv;
 mod defaults;
+mod discovery_rule;
 mod distribution;
 mod domains;
 mod edit;
@@ -139,6 +140,7 @@ pub use claims::{MachineFacts, NewClaim};
 pub use condition::ConditionError;
 pub use dawn_wire::Secret;
 pub use defaults::{Installation, LocalNetwork, MANAGEMENT_GROUP, is_open_to_nodes};
+pub use discovery_rule::{DiscoveryRule, RuleAttribute, RuleError};
 pub use distribution::{Distribution, Installer, os_major, os_version};
 pub use domains::Domain;
 pub use edit::{CELL_BYTES_MAX, EDITS_MAX, Edit, EditError};
@@ -173,8 +175,7 @@ pub use rules::{NewNameError, check_group_name, known_words, script_problem};
 pub use schema::{AsCol, AsTable, Col, Column, Schema, Table, TableId, schema};
 pub use servers::{NamedServer, XCATMASTER};
 pub use site::{
-    DISCOVERY_METHODS, Purpose, RULE_ATTRIBUTES, SiteKey, is_host_name, looks_like_address, own_directory,
-    site_key, site_keys,
+    DISCOVERY_METHODS, Purpose, SiteKey, is_host_name, looks_like_address, own_directory, site_key, site_keys,
 };
 pub use snapshot::{OsImage, Snapshot};
 pub use store::{

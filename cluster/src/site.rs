@@ -5,9 +5,9 @@
 //! administrators keep their own keys in it. The words of a list are those of xCAT, also where Dawn
 //! does not act on them.
 
+use crate::discovery_rule::DiscoveryRule;
 use crate::names::NAME_BYTES_MAX;
 use crate::servers::NamedServer;
-use crate::template::{self, is_template};
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -52,8 +52,6 @@ pub(crate) enum Kind {
 
 /// How unknown machines can be recognised (`discoverymethods`).
 pub const DISCOVERY_METHODS: [&str; 7] = ["mac", "lldp", "switch", "mtms", "uuid", "rule", "sequential"];
-/// What a rule of `discoveryrules` can look at.
-pub const RULE_ATTRIBUTES: [&str; 6] = ["serial", "mtm", "mtm*serial", "uuid", "bmcmac", "mac"];
 
 /// A key of the table `site` that xCAT or Dawn knows.
 #[derive(Clone, Copy, Debug)]
@@ -426,20 +424,14 @@ impl Kind {
                 "it is not a list of columns (column:delimiter,…)",
             ),
             Self::Words(words) => value.split(',').find_map(|word| one_of(word.trim(), words)),
-            Self::DiscoveryRules => value.split_whitespace().find_map(rule_problem),
+            Self::DiscoveryRules => {
+                let problem = |rule: &str| rule.parse::<DiscoveryRule>().err();
+                value.split_whitespace().find_map(problem).map(|error| error.to_string().into())
+            }
             // The tables have the names.
             Self::Networks | Self::Text | Self::Secret => None,
         }
     }
-}
-
-/// What is wrong with a rule of discovery.
-fn rule_problem(rule: &str) -> Option<Cow<'static, str>> {
-    let Some((attribute, template)) = rule.split_once('=').filter(|(_, text)| is_template(text)) else {
-        return Some(format!("'{rule}' is not attribute=template, as serial=|^SN(\\d+)$|cn($1)|").into());
-    };
-    one_of(attribute, &RULE_ATTRIBUTES)
-        .or_else(|| template::check(template).err().map(|error| error.to_string().into()))
 }
 
 /// The reason if the value is none of the words, with the words.

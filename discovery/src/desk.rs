@@ -99,6 +99,11 @@ impl Desk {
         }
     }
 
+    /// Whether assignments are not yet in the tables.
+    pub fn holds_nodes(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     fn expire(&mut self, now: Duration) {
         let over: Vec<Text> =
             self.held.iter().filter(|(_, held)| held.until <= now).map(|(node, _)| node.clone()).collect();

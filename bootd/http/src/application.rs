@@ -14,11 +14,18 @@ pub(crate) use nothing::hand_over;
 #[cfg(not(feature = "application"))]
 mod nothing {
     use crate::stream::Stream;
+    use dawn_serving::{RequestPath, Service};
     use std::net::SocketAddr;
 
     /// There is none.
     #[derive(Clone, Debug)]
     pub enum Beyond {}
+
+    impl Beyond {
+        pub(crate) fn owns(&self, _: Service, _: Option<&RequestPath>) -> bool {
+            match *self {}
+        }
+    }
 
     pub(crate) async fn hand_over(application: Beyond, _: SocketAddr, _: Stream, _: Vec<u8>) {
         match application {}

@@ -122,8 +122,8 @@ impl Connection {
     /// Decides whether the request is answered here, and with what.
     async fn find(&self, head: &Head) -> Found {
         if head.method == Method::Other || head.has_body {
-            return match &self.shared.application {
-                Some(application) => Found::Beyond(application.clone()),
+            return match self.owner(head) {
+                Some(application) => Found::Beyond(application),
                 None => Found::Here(Ok(Answer::Elsewhere)),
             };
         }
@@ -131,10 +131,19 @@ impl Connection {
             Ok(path) => path,
             Err(error) => return Found::Here(Err(*error)),
         };
-        match (self.resolve(&self.request(head, path)).await, &self.shared.application) {
-            (Answer::Elsewhere, Some(application)) => Found::Beyond(application.clone()),
-            (answer, _) => Found::Here(Ok(answer)),
+        match self.resolve(&self.request(head, path)).await {
+            Answer::Elsewhere => match self.owner(head) {
+                Some(application) => Found::Beyond(application),
+                None => Found::Here(Ok(Answer::Elsewhere)),
+            },
+            answer => Found::Here(Ok(answer)),
         }
+    }
+
+    /// The application, if the request is one of its own.
+    fn owner(&self, head: &Head) -> Option<Beyond> {
+        let owns = |application: &&Beyond| application.owns(self.stream.service(), head.path.as_ref().ok());
+        self.shared.application.as_ref().filter(owns).cloned()
     }
 
     fn request<'a>(&self, head: &'a Head, path: &'a RequestPath) -> Request<'a> {

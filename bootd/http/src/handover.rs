@@ -1,4 +1,4 @@
-//! An application on hyper, for everything that is not a GET of a known path.
+//! An application on hyper, for the requests that it owns.
 //!
 //! The bytes already read are handed over with the connection. One request is served that way and the
 //! connection is then closed, so that the next one meets the front again.
@@ -17,7 +17,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use dawn_serving::Service;
+use dawn_serving::{RequestPath, Service};
 
 use crate::limits::{HEAD_BYTES_MAX, HEAD_TIME_MAX};
 use crate::stream::Stream;
@@ -27,6 +27,9 @@ pub type Reply = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
 
 /// Answers requests that the static front does not.
 pub trait Application: Send + Sync + 'static {
+    /// Whether it answers requests for this path that are not for a file; `None` for a path that cannot be
+    /// read. The front answers the others.
+    fn owns(&self, service: Service, path: Option<&RequestPath>) -> bool;
     /// Answers one request; the body is the application's to bound and to read.
     fn call(&self, peer: SocketAddr, service: Service, request: Request<Incoming>) -> Reply;
 }

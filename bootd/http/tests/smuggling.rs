@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dawn_http::{Application, Config, Reply, serve};
-use dawn_serving::{Event, Mount, Request, Roots, Service, Tree};
+use dawn_serving::{Event, Mount, Request, RequestPath, Roots, Service, Tree};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,10 @@ const BODY_BYTES_MAX: usize = 1000;
 struct Reads;
 
 impl Application for Reads {
+    fn owns(&self, _: Service, _: Option<&RequestPath>) -> bool {
+        true
+    }
+
     fn call(&self, _: SocketAddr, _: Service, request: hyper::Request<Incoming>) -> Reply {
         Box::pin(async move {
             let read = Limited::new(request.into_body(), BODY_BYTES_MAX);

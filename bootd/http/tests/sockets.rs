@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dawn_http::{Application, Config, Limits, Reply, Running, serve};
 use dawn_serving::shares::Kind;
-use dawn_serving::{Answer, Event, EventKind, Mount, Rendered, Request, Roots, Service, Tree};
+use dawn_serving::{Answer, Event, EventKind, Mount, Rendered, Request, RequestPath, Roots, Service, Tree};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio_rustls::TlsAcceptor;
@@ -27,6 +27,10 @@ struct Host {
 struct Echo;
 
 impl Application for Echo {
+    fn owns(&self, _: Service, path: Option<&RequestPath>) -> bool {
+        path.is_some_and(|path| path.as_str() == "api")
+    }
+
     fn call(&self, _: SocketAddr, _: Service, request: hyper::Request<Incoming>) -> Reply {
         Box::pin(async move {
             let method = request.method().clone();
@@ -289,7 +293,11 @@ async fn other_requests_reach_the_application() {
     assert_eq!(host.curl("/api", &["-X", "DELETE"]), ("200".to_owned(), b"DELETE 0".to_vec()));
     assert_eq!(host.curl("/api", &[]), ("200".to_owned(), b"GET 0".to_vec()));
     assert_eq!(host.curl("/install/file", &[]), ("200".to_owned(), b"static".to_vec()));
-    host.stop().await;
+    // What it does not own is the front's, events included.
+    assert_eq!(host.curl("/none", &[]).0, "404");
+    assert_eq!(host.curl("/none", &["-d", "x"]).0, "405");
+    let events = host.stop().await;
+    assert!(events.iter().any(|event| event.starts_with("none ")), "{events:?}");
 }
 
 /// Asks for a large file and reads only its beginning: such a connection is busy. None if it does not

@@ -341,7 +341,7 @@ fn has_stopped(snapshot: &Snapshot, node: &str, now: &StatusTime) -> bool {
 /// What the events of a node say of a chain that cannot go on.
 #[must_use]
 pub fn stopped(node: &str, reason: &DestinyError) -> String {
-    format!("the chain cannot go on: {reason} After a repair `nodeset {node} next` continues it")
+    format!("the chain cannot go on: {reason} Run `nodeset {node} next` to continue it after a repair.")
 }
 
 /// A chain, or a state, has a step that the server carries out.
@@ -551,8 +551,8 @@ mod tests {
             super::stopped("cn1", reason)
         }
         assert_eq!(ask(false, &[]), ("runcmd=a configuring osimage=gone,shell".to_owned(), None));
-        let text = "the chain cannot go on: Cannot find the OS image gone in the osimage table. After a repair \
-                    `nodeset cn1 next` continues it";
+        let text = "the chain cannot go on: Cannot find the OS image gone in the osimage table. Run `nodeset cn1 \
+                    next` to continue it after a repair.";
         let stopped = "standby failed osimage=gone,shell".to_owned();
         assert_eq!(ask(true, &[]), (stopped.clone(), Some(text.to_owned())));
         assert_eq!(ask(false, &[]), (stopped, None));

@@ -280,12 +280,8 @@ impl Daemon {
         if let (Some(commands), Some(discovery)) = (commands.filter(|_| is_stored), discovery) {
             discovery.run_later(node, &commands);
         }
-        if done.is_some() && !is_stored {
-            let snapshot = self.snapshot();
-            discovery.inspect(|discovery| discovery.answered(node, &snapshot));
-            return Vec::new();
-        }
-        self.destiny_now(node)
+        let answer = self.destiny_now(node);
+        if done.is_some() && !is_stored { Vec::new() } else { answer }
     }
 
     /// What the tables have for the node. Changes nothing.

@@ -301,7 +301,9 @@ impl Discovery {
             Verdict::Assign(assignment) => Ok(self.write(&arrival, &assignment, &decision.evidence)?),
             Verdict::Queue(doubt) => {
                 self.keep_record(&snapshot, machine);
-                if decision.evidence.misses.iter().any(|(_, miss)| is_used_up(miss)) {
+                let is_over = decision.evidence.misses.iter().any(|(_, miss)| is_used_up(miss));
+                // A node that is held may be free again, because it could not be written.
+                if is_over && !self.state().desk.holds_nodes() {
                     self.stop_sequential(&snapshot);
                 }
                 Err(Undecided::Doubt(doubt))
@@ -315,10 +317,11 @@ impl Discovery {
         let stopped = self.model.transact(Change::new("discovery", text, Vec::new()), |now| {
             let is_same = now.site(SITE_KEY) == seen.site(SITE_KEY);
             let edit = Edit::delete("site", &[("key", SITE_KEY)]).map_err(Stop::from)?;
-            Ok::<_, Stop>((if is_same { vec![edit] } else { Vec::new() }, ()))
+            Ok::<_, Stop>((if is_same { vec![edit] } else { Vec::new() }, is_same))
         });
         match stopped {
-            Ok(_) => tracing::info!("{text}"),
+            Ok((_, true)) => tracing::info!("{text}"),
+            Ok((_, false)) => {}
             Err(error) => tracing::warn!(?error, "the sequential discovery cannot be stopped"),
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use dawn_discovery::limits::PACKET_BYTES_MAX;
 use dawn_http::{Application, Reply};
-use dawn_serving::Service;
+use dawn_serving::{RequestPath, Service};
 use dawn_wire::status::FINDME_PATH;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -27,34 +27,26 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct ByPost(pub(crate) Arc<Discovery>);
 
 impl Application for ByPost {
-    fn call(&self, peer: SocketAddr, service: Service, request: Request<Incoming>) -> Reply {
+    fn owns(&self, service: Service, path: Option<&RequestPath>) -> bool {
+        let is_path = path.is_some_and(|path| FINDME_PATH.strip_prefix('/') == Some(path.as_str()));
+        service == Service::Https && is_path
+    }
+
+    fn call(&self, peer: SocketAddr, _: Service, request: Request<Incoming>) -> Reply {
         let discovery = Arc::clone(&self.0);
         Box::pin(async move {
-            match refused(service, &request) {
-                Some(answer) => answer,
-                None => take(&discovery, peer, request.into_body()).await,
+            match *request.method() {
+                Method::POST => take(&discovery, peer, request.into_body()).await,
+                _ => only_post(),
             }
         })
     }
 }
 
-/// The answer to a request that is not one of these.
-fn refused(service: Service, request: &Request<Incoming>) -> Option<Response<Full<Bytes>>> {
-    let is_here = request.uri().path() == FINDME_PATH && service == Service::Https;
-    if !is_here && [Method::GET, Method::HEAD].contains(request.method()) {
-        return Some(text(StatusCode::NOT_FOUND, "not found"));
-    }
-    if !is_here {
-        let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served here");
-        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return Some(answer);
-    }
-    if request.method() != Method::POST {
-        let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "the packet of a machine is sent by POST");
-        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-        return Some(answer);
-    }
-    None
+fn only_post() -> Response<Full<Bytes>> {
+    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "the packet of a machine is sent by POST");
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    answer
 }
 
 async fn take(discovery: &Discovery, peer: SocketAddr, body: Incoming) -> Response<Full<Bytes>> {
@@ -64,8 +56,14 @@ async fn take(discovery: &Discovery, peer: SocketAddr, body: Incoming) -> Respon
             true => text(StatusCode::ACCEPTED, "the packet is being processed"),
             false => text(StatusCode::FORBIDDEN, "the packet is not looked at; the server's log says why"),
         },
-        Ok(Err(_)) => text(StatusCode::PAYLOAD_TOO_LARGE, "the packet is longer than 65507 bytes"),
-        Err(_) => text(StatusCode::REQUEST_TIMEOUT, "the packet took longer than 10 seconds"),
+        Ok(Err(_)) => {
+            let line = format!("the packet is longer than {PACKET_BYTES_MAX} bytes");
+            text(StatusCode::PAYLOAD_TOO_LARGE, &line)
+        }
+        Err(_) => {
+            let line = format!("the packet took longer than {} seconds", BODY_TIME_MAX.as_secs());
+            text(StatusCode::REQUEST_TIMEOUT, &line)
+        }
     }
 }
 

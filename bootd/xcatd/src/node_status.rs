@@ -58,7 +58,7 @@ const KEEP_TIME_MAX: Duration = Duration::from_secs(5);
 /// Status words that count of a line: the last ones.
 const STATUS_WORDS_MAX: usize = 4;
 /// Characters kept of a line that is text.
-const TEXT_CHARS_MAX: usize = 1000;
+const TEXT_CHARS_MAX: usize = 250;
 
 /// A line from a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
