@@ -60,7 +60,11 @@ async fn write_reports(appliance: Arc<Appliance>) {
         sleep(REPORTS_PERIOD).await;
         if appliance.model.away().is_none() && appliance.kept.are_late() {
             let appliance = Arc::clone(&appliance);
-            let _ = spawn_blocking(move || appliance.kept.write(&appliance.model)).await;
+            let write = move || {
+                let trouble = |node: &str, reason: &str| appliance.watcher.trouble(node, reason);
+                appliance.kept.write(&appliance.model, &trouble);
+            };
+            let _ = spawn_blocking(write).await;
         }
     }
 }

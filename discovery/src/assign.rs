@@ -8,7 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use dawn_cluster::list::steps;
-use dawn_cluster::{Col, Edit, EditError, MacAddr, Netboot, Snapshot, col, parse_mac_column, schema};
+use dawn_cluster::{Col, Edit, EditError, MacAddr, Netboot, Snapshot, Text, col, parse_mac_column, schema};
 
 use crate::evidence::{Assignment, Method};
 use crate::machine::{Machine, Neighbour, Nic};
@@ -51,13 +51,19 @@ pub fn edits(
     let mut change = Writer { snapshot, node: &assignment.node, edits: Vec::new() };
     if assignment.method == Method::Sequential {
         change.sequential(assignment, run)?;
+        change.switch_port(machine, deployment)?;
     }
     let granted = assignment.grant.as_ref().is_some_and(|grant| grant.host_ip.is_some());
     if !granted && !has_address(snapshot, &assignment.node) {
         return Err(NotNow::NoAddress(assignment.node.to_string()));
     }
     change.macs(machine, deployment)?;
+    // Passwords are sent to a BMC. Where the node has its machine already, a packet is no proof of its place.
+    let bmc = machine.bmc.filter(|_| !has_its_machine(snapshot, &assignment.node, machine));
     change.inventory(machine)?;
+    if let Some(bmc) = bmc {
+        change.fill(col::ipmi::BMC, &bmc.to_string())?;
+    }
     change.boot(machine)?;
     for stand_in in &assignment.stand_ins {
         if machine.has_inband_bmc {
@@ -69,10 +75,19 @@ pub fn edits(
 }
 
 /// The node has this machine, and discovery was not asked for. A packet changes what is known of its
-/// hardware, and neither its state nor its chain.
+/// hardware, and neither its state nor its chain. A node whose MAC somebody wrote is found by its first
+/// packet.
 pub fn is_settled(snapshot: &Snapshot, node: &str, machine: &Machine) -> bool {
     let state = snapshot.attr(node, col::chain::CURRSTATE).unwrap_or_default();
-    !matches!(state.trim(), "" | "discover") && has_its_machine(snapshot, node, machine)
+    let is_asked_for = match state.trim() {
+        "" => !has_record(snapshot, node),
+        state => state == "discover",
+    };
+    !is_asked_for && has_its_machine(snapshot, node, machine)
+}
+
+fn has_record(snapshot: &Snapshot, node: &str) -> bool {
+    snapshot.find_row(&[(col::discoverydata::NODE, node)]).is_some()
 }
 
 /// What a packet of a node's own machine changes.
@@ -81,8 +96,7 @@ pub fn is_settled(snapshot: &Snapshot, node: &str, machine: &Machine) -> bool {
 /// [`NotNow::Refused`].
 pub fn inventory(snapshot: &Snapshot, node: &str, machine: &Machine) -> Result<Vec<Edit>, NotNow> {
     let mut change = Writer { snapshot, node, edits: Vec::new() };
-    // Nothing a packet says is where passwords of a BMC are sent to.
-    change.inventory(&Machine { bmc: None, ..machine.clone() })?;
+    change.inventory(machine)?;
     Ok(change.edits)
 }
 
@@ -168,11 +182,7 @@ impl Writer<'_> {
                 ("cpucount", &cell(&machine.cpucount)),
                 ("cputype", &cell(&machine.cputype)),
             ],
-        )?;
-        if let Some(bmc) = machine.bmc {
-            self.fill(col::ipmi::BMC, &bmc.to_string())?;
-        }
-        Ok(())
+        )
     }
 
     /// Architecture, loader, and the chain from its beginning.
@@ -232,6 +242,22 @@ impl Writer<'_> {
         self.sequential_chain(grant.bmc_ip.is_some() && option("skipbmcsetup").is_empty(), &option("osimage"))
     }
 
+    /// The port that the interface of the machine heard, unless the tables know one of the node's, another
+    /// node there, or no such switch: switches of the tables are read.
+    fn switch_port(&mut self, machine: &Machine, deployment: Option<MacAddr>) -> Result<(), NotNow> {
+        let own = own_mac(machine, deployment);
+        let nic = machine.nics.iter().find(|nic| Some(nic.mac) == own);
+        let Some(neighbour) = nic.and_then(|nic| nic.neighbour.as_ref()) else { return Ok(()) };
+        let (switch, port) = (col::switch::SWITCH, col::switch::PORT);
+        let heard = neighbour.port_names().next().map(cut).zip(node_of(self.snapshot, neighbour));
+        let Some((port_name, node)) = heard else { return Ok(()) };
+        let is_known = self.has(switch) || self.has(port);
+        if is_known || self.snapshot.find_row(&[(switch, &node), (port, port_name)]).is_some() {
+            return Ok(());
+        }
+        self.set("switch", &[("switch", &node), ("port", port_name)])
+    }
+
     fn bmc(&mut self, ip: Ipv4Addr) -> Result<(), NotNow> {
         let name = format!("{}-bmc:{ip}", self.node);
         let others = self.snapshot.attr(self.node, col::hosts::OTHERINTERFACES);
@@ -257,12 +283,34 @@ impl Writer<'_> {
     }
 }
 
-/// The row of `discoverydata`, which keeps the packet for people and for a later decision. `time` is the
-/// local one, `MM-DD-YYYY hh:mm:ss`.
+/// The row of `discoverydata`, which keeps the packet for people and for a later decision; a node has one.
+/// `time` is the local one, [`TIME_FORM`].
 ///
 /// # Errors
 /// The table refuses a value.
-pub fn record(machine: &Machine, node: &str, method: &str, time: &str) -> Result<Edit, EditError> {
+pub fn record(
+    snapshot: &Snapshot,
+    machine: &Machine,
+    node: &str,
+    method: &str,
+    time: &str,
+) -> Result<Vec<Edit>, EditError> {
+    let key = key(snapshot, machine);
+    let row = row(machine, &key, [("node", node), ("method", method), ("discoverytime", time)])?;
+    let others = match node {
+        "" => Vec::new(),
+        node => snapshot.find_rows(&[(col::discoverydata::NODE, node)]),
+    };
+    let others =
+        others.iter().filter_map(|row| row.get(col::discoverydata::UUID)).filter(|uuid| ***uuid != *key);
+    let others = others.map(|uuid| Edit::delete("discoverydata", &[("uuid", uuid)]));
+    others.chain([Ok(row)]).collect()
+}
+
+/// The present time of a record, local: `discoverydata.discoverytime`, as `strftime` has it.
+pub const TIME_FORM: &str = "%m-%d-%Y %H:%M:%S";
+
+fn row(machine: &Machine, key: &str, about: [(&str, &str); 3]) -> Result<Edit, EditError> {
     let list = |value: fn(&Nic) -> &str| {
         let nics = machine.nics.iter().filter(|nic| !value(nic).is_empty());
         cut(&nics.map(|nic| format!("{}!{}", nic.device, value(nic))).collect::<Vec<_>>().join(","))
@@ -279,9 +327,6 @@ pub fn record(machine: &Machine, node: &str, method: &str, time: &str) -> Result
     let macs = machine.nics.iter().map(|nic| format!("{}!{}", nic.device, nic.mac));
     let macs = cut(&macs.collect::<Vec<_>>().join(",")).to_owned();
     let values = [
-        ("node", node),
-        ("method", method),
-        ("discoverytime", time),
         ("arch", cut(&machine.arch)),
         ("cpucount", cut(&machine.cpucount)),
         ("cputype", cut(&machine.cputype)),
@@ -301,7 +346,8 @@ pub fn record(machine: &Machine, node: &str, method: &str, time: &str) -> Result
         ("switchaddr", &switch_addresses(machine)),
         ("otherdata", &other_data::of(machine)),
     ];
-    Edit::set("discoverydata", &[("uuid", key(machine).as_str())], &values)
+    let values: Vec<(&str, &str)> = about.into_iter().chain(values).collect();
+    Edit::set("discoverydata", &[("uuid", key)], &values)
 }
 
 /// The first management address of each neighbour.
@@ -313,13 +359,21 @@ fn switch_addresses(machine: &Machine) -> String {
     cut(&machine.nics.iter().filter_map(of).collect::<Vec<_>>().join(",")).to_owned()
 }
 
-/// The UUID, or the key that replaces a missing one.
-pub fn key(machine: &Machine) -> String {
+/// The key of a machine's row in `discoverydata`: the UUID, or what replaces one that is missing, or that the
+/// row of a machine with other interfaces has: boards of some makers share one.
+pub fn key(snapshot: &Snapshot, machine: &Machine) -> String {
     let mac = machine.macs().next().map(|mac| mac.to_string().replace(':', "")).unwrap_or_default();
-    match cut(&machine.uuid) {
-        "" => format!("{}-{}-{mac}", machine.mtm, machine.serial).to_lowercase(),
-        uuid => uuid.to_owned(),
+    let uuid = cut(&machine.uuid);
+    if uuid.is_empty() {
+        return format!("{}-{}-{mac}", machine.mtm, machine.serial).to_lowercase();
     }
+    let of_its_own = format!("{uuid}-{mac}");
+    let has_own = of_record(snapshot, &of_its_own).is_some();
+    let is_others = || {
+        let known = of_record(snapshot, uuid).filter(|known| !known.nics.is_empty());
+        known.is_some_and(|known| machine.macs().all(|mac| known.macs().all(|other| other != mac)))
+    };
+    if has_own || is_others() { of_its_own } else { uuid.to_owned() }
 }
 
 /// The machine that a row of `discoverydata` describes, as far as a decision needs it.
@@ -356,6 +410,12 @@ pub fn of_record(snapshot: &Snapshot, uuid: &str) -> Option<Machine> {
         nics: nics.take(MACS_MAX).collect(),
         ..Machine::default()
     })
+}
+
+/// The node that a neighbour is, by its name or by a management address.
+fn node_of(snapshot: &Snapshot, neighbour: &Neighbour) -> Option<Text> {
+    let named = neighbour.system_names().into_iter().find_map(|name| snapshot.node_name(name));
+    named.or_else(|| neighbour.addresses.iter().find_map(|ip| snapshot.node_by_ip(*ip)))
 }
 
 /// The MAC that becomes the node's: of the interface that the machine asks over, if that is known, else of
@@ -451,6 +511,94 @@ mod tests {
         assert_eq!(after.attr("cn1", col::vpd::SERIAL).as_deref(), Some("10ABCDE"));
     }
 
+    /// A node whose MAC somebody wrote is found by its first packet. No packet names its BMC.
+    #[test]
+    fn a_known_mac_is_no_proof_of_a_bmc() {
+        let before = snapshot(&[("hosts", &[("node", "cn1"), ("ip", "10.1.0.1")])]);
+        let without_state = Edit::set_node("cn1", col::chain::CURRSTATE, "").unwrap();
+        let before = before.with(&[without_state]).unwrap();
+        let machine = Machine { bmc: "10.9.9.9".parse().ok(), ..machine() };
+        let found = |before: &Snapshot| {
+            let edits = edits(before, &machine, None, &assignment(Method::Mac), None).unwrap();
+            before.with(&edits).unwrap()
+        };
+        assert_eq!(found(&before).attr("cn1", col::ipmi::BMC).as_deref(), Some("10.9.9.9"));
+        let mac = Edit::set_node("cn1", col::mac::MAC, "02:00:00:00:00:02").unwrap();
+        let before = before.with(&[mac]).unwrap();
+        assert!(!is_settled(&before, "cn1", &machine));
+        let after = found(&before);
+        assert_eq!(after.attr("cn1", col::ipmi::BMC), None);
+        let after =
+            after.with(&record(&after, &machine, "cn1", "mac", "11-30-2026 12:00:00").unwrap()).unwrap();
+        assert!(is_settled(&after, "cn1", &machine));
+    }
+
+    /// Machines with one UUID have a row each, and a node has one row whatever its packets say.
+    #[test]
+    fn rows_of_machines() {
+        let time = "11-30-2026 12:00:00";
+        let with = |last, uuid: &str| Machine {
+            uuid: uuid.into(),
+            nics: vec![Nic { device: "eno1".into(), ..Nic::new(MacAddr([2, 0, 0, 0, 0, last])) }],
+            ..machine()
+        };
+        let put = |before: &Snapshot, machine: &Machine, node: &str| {
+            before.with(&record(before, machine, node, "undef", time).unwrap()).unwrap()
+        };
+        let keys = |snapshot: &Snapshot| -> Vec<String> {
+            let rows = snapshot.rows("discoverydata");
+            rows.map(|row| row.get(col::discoverydata::UUID).unwrap().to_string()).collect()
+        };
+        let both = [with(1, "u-1"), with(2, "u-1")];
+        let now = both.iter().fold(snapshot(&[]), |now, machine| put(&now, machine, ""));
+        let now = both.iter().fold(now, |now, machine| put(&now, machine, ""));
+        assert_eq!(keys(&now), ["u-1", "u-1-020000000002"]);
+        assert_eq!(of_record(&now, &key(&now, &both[1])).unwrap().nics, both[1].nics);
+        // The row of the first is gone; the second keeps its own.
+        let gone = now.with(&[Edit::delete("discoverydata", &[("uuid", "u-1")]).unwrap()]).unwrap();
+        assert_eq!(key(&gone, &both[1]), "u-1-020000000002");
+
+        let now = (0..5).fold(now, |now, at| put(&now, &with(7, &format!("u-{at}")), "cn1"));
+        assert_eq!(keys(&now), ["u-1", "u-1-020000000002", "u-4"]);
+    }
+
+    /// The port is written for a switch of the tables, where no other node is.
+    #[test]
+    fn a_range_writes_ports() {
+        let neighbour = |name: &str| Neighbour {
+            name: name.into(),
+            port_name: "swp7".into(),
+            addresses: vec!["10.1.0.200".parse().unwrap()],
+            ..Neighbour::default()
+        };
+        let machine = |name: &str| {
+            let mut machine = machine();
+            machine.nics[1].neighbour = Some(neighbour(name));
+            machine
+        };
+        let node = |name: &'static str| ("nodelist", [("node", name), ("groups", "all")]);
+        let (switch, other) = (node("sw1"), node("cn2"));
+        let host = [("node", "cn1"), ("ip", "10.1.0.1")];
+        let known = [("nodelist", &switch.1[..]), ("nodelist", &other.1[..]), ("hosts", &host[..])];
+        let port = |machine: &Machine, rows: &[(&str, &[(&str, &str)])]| {
+            let before = snapshot(&[&known[..], rows].concat());
+            let edits = edits(&before, machine, None, &assignment(Method::Sequential), None).unwrap();
+            let after = before.with(&edits).unwrap();
+            let cell = |column| after.attr("cn1", column).map(|text| text.to_string()).unwrap_or_default();
+            (cell(col::switch::SWITCH), cell(col::switch::PORT))
+        };
+        let pair = |switch: &str, port: &str| (switch.to_owned(), port.to_owned());
+        assert_eq!(port(&machine("sw1.hall"), &[]), pair("sw1", "swp7"));
+        assert_eq!(port(&machine("elsewhere"), &[]), pair("", ""));
+        let by_address: [(&str, &[(&str, &str)]); 1] = [("hosts", &[("node", "sw1"), ("ip", "10.1.0.200")])];
+        assert_eq!(port(&machine("elsewhere"), &by_address), pair("sw1", "swp7"));
+        for taken in ["cn1", "cn2"] {
+            let row = [("node", taken), ("switch", "sw1"), ("port", "swp7")];
+            let expected = if taken == "cn1" { pair("sw1", "swp7") } else { pair("", "") };
+            assert_eq!(port(&machine("sw1"), &[("switch", &row)]), expected);
+        }
+    }
+
     #[test]
     fn a_machine_becomes_a_node() {
         let before = snapshot(&[
@@ -463,7 +611,8 @@ mod tests {
         assert_eq!((cell("vpd.serial"), cell("hwinv.memory")), ("10ABCDE".into(), "512MB".into()));
         assert_eq!((cell("nodetype.arch"), cell("noderes.netboot")), ("x86_64".into(), "grub2".into()));
         assert_eq!((cell("chain.currstate"), cell("chain.chain")), (String::new(), "shell".into()));
-        let after = after.with(&[record(&machine(), "cn1", "mtms", "11-30-2026 12:00:00").unwrap()]).unwrap();
+        let after =
+            after.with(&record(&after, &machine(), "cn1", "mtms", "11-30-2026 12:00:00").unwrap()).unwrap();
         let stored = of_record(&after, "u-1").unwrap();
         assert_eq!(stored.nics.len(), 3);
         assert_eq!((stored.nics[1].address.as_str(), stored.mtm.as_str()), ("10.1.255.17/16", "8335GTA"));

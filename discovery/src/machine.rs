@@ -94,6 +94,11 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
+    /// Names under which the tables may have the neighbour: its own, and the first part of that.
+    pub(crate) fn system_names(&self) -> [&str; 2] {
+        [&self.name, self.name.split('.').next().unwrap_or_default()]
+    }
+
     /// The names of the port: the switch's own first.
     pub fn port_names(&self) -> impl Iterator<Item = &str> {
         [&self.port_name, &self.port].into_iter().map(String::as_str).filter(|name| !name.is_empty())

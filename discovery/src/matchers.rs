@@ -119,9 +119,7 @@ impl Asking<'_> {
     /// The switch of the tables that a neighbour is, by name, by the first part of its name, or by address.
     fn neighbour_switch(&self, neighbour: &Neighbour) -> Option<Text> {
         let directory = self.around.directory;
-        let short = neighbour.name.split('.').next().unwrap_or_default();
-        let named =
-            [neighbour.name.as_str(), short].into_iter().find(|name| !directory.ports(name).is_empty());
+        let named = neighbour.system_names().into_iter().find(|name| !directory.ports(name).is_empty());
         let addressed = || {
             let mut nodes = neighbour.addresses.iter().filter_map(|ip| self.around.snapshot.node_by_ip(*ip));
             nodes.find(|node| !directory.ports(node).is_empty())

@@ -10,6 +10,7 @@ use dawn_cluster::{Col, Edit, EditError, Snapshot, Text, col, nearest_of};
 use dawn_wire::run_image::{BadDigest, RunImage};
 use dawn_wire::status;
 use dawn_wire::text::without_control;
+use dawn_wire::words::quoted;
 
 /// Provisioning methods that boot the node's root over the network each time.
 const DISKLESS: [&str; 2] = ["netboot", "statelite"];
@@ -344,6 +345,21 @@ pub fn stopped(node: &str, reason: &DestinyError) -> String {
     format!("the chain cannot go on: {reason} Run `nodeset {node} next` to continue it after a repair.")
 }
 
+/// What the events of a node that failed say of its step, if that is one that the node carries out and does
+/// not repeat by itself: how it is repeated.
+#[must_use]
+pub fn held(snapshot: &Snapshot, node: &str) -> Option<String> {
+    let state = snapshot.attr(node, col::chain::CURRSTATE)?;
+    let is_held = ["runcmd=", "runimage="].iter().any(|word| state.starts_with(word));
+    let step = quoted(&state);
+    is_held.then(|| {
+        format!(
+            "the node does not repeat {state} by itself. Run `nodeset {node} {step}` to repeat it, or \
+             `nodeset {node} next` to continue the chain without it."
+        )
+    })
+}
+
 /// A chain, or a state, has a step that the server carries out.
 pub fn has_step_of_server(chain: &str) -> bool {
     steps(chain).any(|step| ondiscover::of_step(step).is_some())
@@ -462,6 +478,19 @@ mod tests {
             ),
         ];
         Snapshot::from_rows(rows)
+    }
+
+    /// The event of a step that failed names the command that repeats it, for a shell.
+    #[test]
+    fn a_failed_step_can_be_repeated() {
+        let at = |state: &str| {
+            let edit = Edit::set_node("cn1", col::chain::CURRSTATE, state).unwrap();
+            held(&snapshot().with(&[edit]).unwrap(), "cn1")
+        };
+        let text = at("runcmd=setup -x").unwrap();
+        assert!(text.contains("`nodeset cn1 'runcmd=setup -x'`"), "{text}");
+        assert!(at("runimage=http://x/y.tgz").unwrap().contains("`nodeset cn1 next`"));
+        assert_eq!((at("netboot debian12-x-c"), at("shell"), at("")), (None, None, None));
     }
 
     #[test]

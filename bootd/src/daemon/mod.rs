@@ -253,10 +253,17 @@ impl Daemon {
                 ("severity", "Critical"),
                 ("message", "the node reports that it failed"),
             ]);
+            if let Some(text) = destiny::held(&self.snapshot(), node) {
+                self.boot.trouble(node, &text);
+            }
         }
         for word in kept_reports::status_word(words).into_iter().chain(kept_reports::update_word(words)) {
             tracing::info!("xcat.updatestatus - {node}: changing status={word}");
         }
+    }
+
+    fn write_reports(&self) {
+        self.kept.write(&self.model, &|node, reason| self.boot.trouble(node, reason));
     }
 
     /// What the discovery system of a node is to do. A node whose chain has not begun begins it. `done`: the
@@ -486,15 +493,15 @@ impl NodeReports for Daemon {
     fn report(&self, node: &str, report: NodeReport) -> Vec<String> {
         let mut lines = Vec::new();
         match &report {
-            NodeReport::Next => self.kept.write(&self.model),
+            NodeReport::Next => self.write_reports(),
             NodeReport::Destiny { done } => lines.extend(self.destiny(node, done.as_deref())),
             NodeReport::DestinyHeld => lines.extend(self.destiny_now(node)),
             NodeReport::Status(words) => {
                 self.node_status(node, words);
-                self.kept.write(&self.model);
+                self.write_reports();
             }
             NodeReport::AppStatus(pairs) => {
-                self.kept.write(&self.model);
+                self.write_reports();
                 let left_out = kept_reports::left_out(pairs);
                 if left_out > 0 {
                     let text = format!("{left_out} application states were too long and left out");

@@ -22,7 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use dawn_cluster::{Change, Edit, Model, Snapshot, col};
+use dawn_cluster::{Change, Edit, Model, Row, Snapshot, col};
 use dawn_discovery::assign::{self, NotNow};
 use dawn_discovery::findme::{self, Packet};
 use dawn_discovery::inventory::{Difference, differences};
@@ -58,6 +58,8 @@ const PRIVILEGED_PORTS: u16 = 1024;
 const TAKE_TIME: Duration = Duration::from_secs(1);
 /// Pause between two looks for nodes that are to be pushed, while no table changes.
 const WAKE_PERIOD: Duration = Duration::from_millis(500);
+/// Least age of a record of a machine without a node before it is written again.
+const RECORD_AGE_MIN: jiff::SignedDuration = jiff::SignedDuration::from_mins(1);
 /// Rows of `discoverydata` that machines without a node may fill.
 const RECORDS_MAX: usize = 4096;
 /// `site` key: methods in the order in which they are asked.
@@ -407,7 +409,7 @@ impl Discovery {
                 assign::edits(now, arrival.machine, deployment, assignment, run.as_deref())?
             };
             let method = assignment.method.word();
-            edits.push(assign::record(arrival.machine, node, method, &record_time())?);
+            edits.extend(assign::record(now, arrival.machine, node, method, &record_time())?);
             if !is_settled {
                 edits.extend(found_status(now, node)?);
             }
@@ -435,22 +437,25 @@ impl Discovery {
         changed.iter().for_each(|difference| self.watcher.hardware_changed(node, &difference.to_string()));
     }
 
-    /// The packet of a machine without a node, for `nodediscoverls`; no more of them than [`RECORDS_MAX`], of
+    /// The packet of a machine without a node, for `nodediscoverls`: kept, and written again while the
+    /// machine waits, at most every [`RECORD_AGE_MIN`]. There are no more of them than [`RECORDS_MAX`], of
     /// which the oldest makes place.
     fn keep_record(&self, snapshot: &Snapshot, machine: &Machine) {
         let (uuid, node) = (col::discoverydata::UUID, col::discoverydata::NODE);
-        if snapshot.find_row(&[(uuid, &assign::key(machine))]).is_some() {
+        let present = snapshot.find_row(&[(uuid, &assign::key(snapshot, machine))]);
+        if present.as_ref().is_some_and(|row| row.get(node).is_some() || is_fresh(row)) {
             return;
         }
         let mut without_node = snapshot.rows("discoverydata").filter(|row| row.get(node).is_none());
-        let oldest = without_node.next().filter(|_| without_node.count() + 1 >= RECORDS_MAX);
+        let oldest =
+            without_node.next().filter(|_| present.is_none() && without_node.count() + 1 >= RECORDS_MAX);
         let gone =
             oldest.and_then(|row| row.get(uuid)).map(|key| Edit::delete("discoverydata", &[("uuid", key)]));
-        let stored = assign::record(machine, "", "undef", &record_time())
+        let stored = assign::record(snapshot, machine, "", "undef", &record_time())
             .map_err(|error| error.to_string())
-            .and_then(|edit| {
+            .and_then(|edits| {
                 let gone = gone.transpose().map_err(|error| error.to_string())?;
-                let edits = gone.into_iter().chain([edit]).collect();
+                let edits = gone.into_iter().chain(edits).collect();
                 let change = Change::quiet("discovery", "discovery: a packet", edits);
                 self.model.apply(change).map_err(|error| error.to_string())
             });
@@ -485,10 +490,11 @@ impl Discovery {
     }
 
     fn heard(&self) -> Vec<Waiting> {
+        let snapshot = self.model.snapshot();
         let mut state = self.state();
         let list = state.desk.queue().waiting().iter();
         list.map(|waiting| Waiting {
-            uuid: assign::key(&waiting.machine),
+            uuid: assign::key(&snapshot, &waiting.machine),
             macs: waiting.machine.macs().map(|mac| mac.to_string()).collect(),
             mtm: waiting.machine.mtm.clone(),
             serial: waiting.machine.serial.clone(),
@@ -501,9 +507,10 @@ impl Discovery {
 
     /// Takes a machine out of the queue; it comes back with its next packet. False if it does not wait.
     pub fn forget(&self, uuid: &str) -> bool {
+        let snapshot = self.model.snapshot();
         let mut state = self.state();
         let queue = state.desk.queue();
-        let found = queue.waiting().iter().find(|waiting| assign::key(&waiting.machine) == uuid);
+        let found = queue.waiting().iter().find(|waiting| assign::key(&snapshot, &waiting.machine) == uuid);
         let machine = found.map(|waiting| waiting.machine.clone());
         machine.is_some_and(|machine| queue.remove(&machine).is_some())
     }
@@ -521,7 +528,7 @@ impl Discovery {
             let mut state = self.state();
             let mut waiting = state.desk.queue().waiting().iter();
             waiting
-                .find(|waiting| assign::key(&waiting.machine) == uuid)
+                .find(|waiting| assign::key(&snapshot, &waiting.machine) == uuid)
                 .map(|waiting| waiting.machine.clone())
         };
         let machine = queued.or_else(|| assign::of_record(&snapshot, uuid));
@@ -532,7 +539,7 @@ impl Discovery {
         let head = Change::new(who, format!("nodediscoverdef -u {uuid} -n {name}"), Vec::new());
         let (_, changed) = self.model.transact(head, |now| {
             let mut edits = assign::edits(now, &machine, None, &assignment, None)?;
-            edits.push(assign::record(&machine, &name, "manual", &record_time())?);
+            edits.extend(assign::record(now, &machine, &name, "manual", &record_time())?);
             edits.extend(found_status(now, &name)?);
             Ok::<_, Stop>((edits, differences(now, &name, &machine)))
         })?;
@@ -580,7 +587,15 @@ fn found_status(now: &Snapshot, node: &str) -> Result<Vec<Edit>, Stop> {
 
 /// The local time, as `discoverydata.discoverytime` has it.
 fn record_time() -> String {
-    jiff::Zoned::now().strftime("%m-%d-%Y %H:%M:%S").to_string()
+    jiff::Zoned::now().strftime(assign::TIME_FORM).to_string()
+}
+
+/// A record is younger than [`RECORD_AGE_MIN`]; one whose time cannot be read is not.
+fn is_fresh(record: &Row) -> bool {
+    let time = record.get(col::discoverydata::DISCOVERYTIME);
+    let time = time.and_then(|text| jiff::civil::DateTime::strptime(assign::TIME_FORM, &**text).ok());
+    let age = time.map(|time| jiff::Zoned::now().datetime().duration_since(time));
+    age.is_some_and(|age| !age.is_negative() && age < RECORD_AGE_MIN)
 }
 
 /// The nodes that an administrator will most likely mean.

@@ -18,7 +18,7 @@ use crate::clock::status_time;
 use crate::node_edits;
 use crate::output::Stop;
 use dawn_cluster::{Change, Col, Edit, Model, Snapshot, col};
-use dawn_plan::destiny::{self, StatusTime};
+use dawn_plan::destiny::{self, Asked, StatusTime};
 use dawn_xcatd::node_status::{NodeReport, STATUS_WORDS, UPDATE_STATUS_WORDS};
 use file::ReportFile;
 use serde::{Deserialize, Serialize};
@@ -166,7 +166,8 @@ impl KeptReports {
 
     /// Writes all reports to the tables, unless the database is away. A thread that is already writing writes
     /// these reports, too: a database that does not answer keeps one thread waiting, not one for each node.
-    pub(crate) fn write(&self, model: &Model) {
+    /// `trouble` is given the nodes whose chains cannot go on, and why.
+    pub(crate) fn write(&self, model: &Model, trouble: &dyn Fn(&str, &str)) {
         self.asked.store(true, Ordering::SeqCst);
         while self.asked.load(Ordering::SeqCst) {
             let _turn = match self.turn.try_lock() {
@@ -175,20 +176,23 @@ impl KeptReports {
                 Err(TryLockError::WouldBlock) => return,
             };
             while self.asked.swap(false, Ordering::SeqCst) {
-                self.write_all(model);
+                self.write_all(model, trouble);
             }
         }
     }
 
-    fn write_all(&self, model: &Model) {
+    fn write_all(&self, model: &Model, trouble: &dyn Fn(&str, &str)) {
         loop {
             let batch = lock(&self.waiting).batch();
             if batch.is_empty() {
                 return;
             }
-            if let Err(error) = write_batch(model, &batch) {
-                lock(&self.waiting).wait_on(&batch, &error);
-                return;
+            match write_batch(model, &batch) {
+                Ok(stopped) => stopped.iter().for_each(|(node, reason)| trouble(node, reason)),
+                Err(error) => {
+                    lock(&self.waiting).wait_on(&batch, &error);
+                    return;
+                }
             }
             lock(&self.waiting).forget(&batch);
         }
@@ -308,8 +312,8 @@ fn is_update(word: &str) -> bool {
     UPDATE_STATUS_WORDS.contains(&word) && word != dawn_wire::status::FAILED
 }
 
-/// Writes reports as one change.
-fn write_batch(model: &Model, batch: &[Waiting]) -> Result<(), Stop> {
+/// Writes reports as one change. Nodes whose chains cannot go on, and why.
+fn write_batch(model: &Model, batch: &[Waiting]) -> Result<Vec<(String, String)>, Stop> {
     let nodes: Vec<&str> = batch.iter().map(|waiting| waiting.report.node.as_str()).collect();
     let who = match nodes.as_slice() {
         [node] => node,
@@ -322,31 +326,34 @@ fn write_batch(model: &Model, batch: &[Waiting]) -> Result<(), Stop> {
         _ => "installstatus",
     };
     let compute = |now: &Snapshot| {
-        let mut edits = Vec::new();
+        let (mut edits, mut stopped) = (Vec::new(), Vec::new());
         for waiting in batch {
+            let node = &waiting.report.node;
             match checked(now, waiting) {
-                Ok(own) => edits.extend(own),
+                Ok(asked) => {
+                    edits.extend(asked.edits);
+                    stopped.extend(asked.stopped.map(|why| (node.clone(), destiny::stopped(node, &why))));
+                }
                 Err(error) => {
-                    let node = &waiting.report.node;
                     tracing::error!(%error, node, what, "a node's report could not be stored");
                 }
             }
         }
-        Ok::<_, Stop>((edits, ()))
+        Ok::<_, Stop>((edits, stopped))
     };
-    model.transact(Change::quiet(who, what, Vec::new()), compute).map(drop)
+    model.transact(Change::quiet(who, what, Vec::new()), compute).map(|(_, stopped)| stopped)
 }
 
 /// The edits of a report, which touch only the node's own rows.
-fn checked(now: &Snapshot, waiting: &Waiting) -> Result<Vec<Edit>, Stop> {
+fn checked(now: &Snapshot, waiting: &Waiting) -> Result<Asked, Stop> {
     let node = waiting.report.node.as_str();
-    let edits = edits_of(now, waiting)?;
-    let (rows, next) = now.outcome(&edits)?;
+    let asked = edits_of(now, waiting)?;
+    let (rows, next) = now.outcome(&asked.edits)?;
     node_edits::keep_to(now, &next, &rows, false, |name| name == node)?;
-    Ok(edits)
+    Ok(asked)
 }
 
-fn edits_of(now: &Snapshot, waiting: &Waiting) -> Result<Vec<Edit>, Stop> {
+fn edits_of(now: &Snapshot, waiting: &Waiting) -> Result<Asked, Stop> {
     let Report { node, kind, value, time } = &waiting.report;
     let time = StatusTime(time.clone());
     let is_outdated = |column: Col| {
@@ -354,9 +361,9 @@ fn edits_of(now: &Snapshot, waiting: &Waiting) -> Result<Vec<Edit>, Stop> {
         waiting.is_late && sortable(&known) > sortable(&time.0)
     };
     if !now.has_node(node) {
-        return Ok(Vec::new());
+        return Ok(Asked::default());
     }
-    Ok(match kind {
+    let edits = match kind {
         Kind::Status if is_outdated(col::nodelist::STATUSTIME) => Vec::new(),
         Kind::Status => destiny::status_edits(now, node, value, &time)?,
         Kind::UpdateStatus if is_outdated(col::nodelist::UPDATESTATUSTIME) => Vec::new(),
@@ -372,14 +379,9 @@ fn edits_of(now: &Snapshot, waiting: &Waiting) -> Result<Vec<Edit>, Stop> {
         Kind::Next if now.attr(node, col::chain::CURRSTATE).as_deref().unwrap_or_default() != value => {
             Vec::new()
         }
-        Kind::Next => {
-            let asked = destiny::asked(now, node, true, &time)?;
-            if let Some(reason) = asked.stopped {
-                tracing::warn!(node, "{}", destiny::stopped(node, &reason));
-            }
-            asked.edits
-        }
-    })
+        Kind::Next => return Ok(destiny::asked(now, node, true, &time)?),
+    };
+    Ok(Asked { edits, ..Asked::default() })
 }
 
 /// A time of the tables, `MM-DD-YYYY HH:MM:SS`, in an order that texts can be compared in.

@@ -18,6 +18,10 @@ fn cluster() -> Model {
     model
 }
 
+fn no_trouble(node: &str, reason: &str) {
+    panic!("{node}: {reason}");
+}
+
 fn cell(model: &Model, node: &str, column: Col) -> String {
     model.snapshot().attr(node, column).map(|text| text.to_string()).unwrap_or_default()
 }
@@ -42,7 +46,7 @@ fn what_was_kept_is_written_by_the_next_daemon() {
     assert_eq!(waiting(&first), 6);
     drop(first);
     let second = KeptReports::open(data.path());
-    second.write(&model);
+    second.write(&model, &no_trouble);
     assert_eq!(waiting(&second), 0);
     let expected = [
         ("n1", col::nodelist::UPDATESTATUS, "synced"),
@@ -74,7 +78,7 @@ fn a_late_report_does_not_undo_newer_ones() {
     ];
     model.apply(Change::new("root", "test", edits)).unwrap();
     let before = model.snapshot().seq();
-    KeptReports::open(data.path()).write(&model);
+    KeptReports::open(data.path()).write(&model, &no_trouble);
     assert_eq!(cell(&model, "n1", col::nodelist::STATUS), "booted");
     assert_eq!(cell(&model, "n1", col::chain::CURRSTATE), "install other");
     assert_eq!(model.snapshot().seq(), before);
@@ -96,9 +100,28 @@ fn damage_costs_the_damaged_record() {
     let again = KeptReports::open(data.path());
     again.keep(&model.snapshot(), "n1", &status("shell"));
     drop(again);
-    KeptReports::open(data.path()).write(&model);
+    KeptReports::open(data.path()).write(&model, &no_trouble);
     assert_eq!(cell(&model, "n1", col::nodelist::STATUS), "shell");
     assert_eq!(cell(&model, "n2", col::nodelist::STATUS), "booted");
+}
+
+/// The node that cannot be moved on is named, with what an administrator can do.
+#[test]
+fn a_chain_that_cannot_go_on_is_reported() {
+    let data = tempfile::tempdir().unwrap();
+    let model = cluster();
+    let chain = [("currstate", "shell"), ("currchain", "nosuch=word,boot")];
+    let edits = vec![Edit::set("chain", &[("node", "n2")], &chain).unwrap()];
+    model.apply(Change::new("root", "test", edits)).unwrap();
+    let kept = KeptReports::open(data.path());
+    kept.keep(&model.snapshot(), "n2", &NodeReport::Next);
+    let heard = Mutex::new(Vec::new());
+    kept.write(&model, &|node, reason| heard.lock().unwrap().push(format!("{node}: {reason}")));
+    let heard = heard.into_inner().unwrap();
+    assert_eq!(heard.len(), 1);
+    assert!(heard[0].starts_with("n2: the chain cannot go on: Unknown state nosuch=word"), "{heard:?}");
+    assert!(heard[0].contains("`nodeset n2 next`"), "{heard:?}");
+    assert_eq!(cell(&model, "n2", col::nodelist::STATUS), "failed");
 }
 
 #[test]

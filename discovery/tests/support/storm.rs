@@ -374,7 +374,7 @@ impl World<'_> {
         let edits = assign::edits(&self.snapshot, &machine, mac, &assignment, run.as_deref());
         let mut edits = edits.unwrap_or_else(|why| panic!("seed {}: {number}: {why}", self.storm.seed));
         let (node, method) = (&assignment.node, assignment.method.word());
-        edits.push(assign::record(&machine, node, method, "11-30-2026 12:00:00").unwrap());
+        edits.extend(assign::record(&self.snapshot, &machine, node, method, "11-30-2026 12:00:00").unwrap());
         let word = if is_lost {
             Word::Processed
         } else {

@@ -108,6 +108,7 @@ pub(super) fn obey(
                     // The firmware leads to the image as well.
                     let _ = session.report(&format!("{destiny}: not started without the firmware: {error}"));
                 }
+                bmc::boot_from_network();
                 rescue::restart()
             }
             Task::Shutdown => power_off(),

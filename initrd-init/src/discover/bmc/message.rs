@@ -1,11 +1,13 @@
-//! Requests to a service processor and their answers, as bytes (IPMI 2.0, chapters 22 to 26).
+//! Requests to a service processor and their answers, as bytes (IPMI 2.0, chapters 22 to 28).
 //!
-//! Only what `bmcsetup` needs. The server's own encodings (`dawn-ipmi`) are what the tests compare with; they
-//! are not used here, because their crate brings sessions over LAN and an async runtime along.
+//! Only what `bmcsetup` and the next boot need. The server's own encodings (`dawn-ipmi`) are what the tests
+//! compare with; they are not used here, because their crate brings sessions over LAN and an async runtime
+//! along.
 
 use dawn_wire::Secret;
 
 /// Network functions.
+const CHASSIS: u8 = 0x00;
 const APP: u8 = 0x06;
 const TRANSPORT: u8 = 0x0c;
 /// The medium of LAN channels.
@@ -208,11 +210,25 @@ pub(super) fn let_use_sol(channel: u8, user: u8) -> Request {
     Request { what: "give the BMC's user the serial console", netfn: APP, command: 0x4c, data }
 }
 
+/// Set System Boot Options: flags that never expire (parameter 3 of table 28-14).
+pub(super) fn keep_boot_flags() -> Request {
+    let data = vec![0x03, 0x1f];
+    Request { what: "keep what the machine boots from next", netfn: CHASSIS, command: 0x08, data }
+}
+
+/// Set System Boot Options: the network, at the next boot only (parameter 5 of table 28-14).
+pub(super) fn boot_from_network(is_efi: bool) -> Request {
+    let flags = 0x80 | if is_efi { 0x20 } else { 0 };
+    let data = vec![0x05, flags, 0x04, 0, 0, 0];
+    Request { what: "have the machine boot from the network next", netfn: CHASSIS, command: 0x08, data }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use dawn_ipmi::command::Command;
     use dawn_ipmi::command::channel as theirs;
+    use dawn_ipmi::command::chassis;
     use dawn_ipmi::command::lan;
     use dawn_ipmi::wire::setup::Privilege;
 
@@ -265,6 +281,14 @@ mod tests {
             let set = theirs::SetPassword::Set(3, theirs_secret.clone());
             same(&password(3, &Password::Set(&ours)), &set);
             same(&password(3, &Password::Test(&ours)), &theirs::SetPassword::Test(3, theirs_secret));
+        }
+        let option = |number, value: &[u8]| chassis::SetBootOption { number, value: value.to_vec() };
+        same(&keep_boot_flags(), &option(3, &[0x1f]));
+        for uefi in [false, true] {
+            let wanted = chassis::BootOverride { device: chassis::Device::Network, persistent: false, uefi };
+            let ours = boot_from_network(uefi);
+            assert_eq!(chassis::BootOverride::parse(&ours.data[1..]), Ok(Some(wanted)));
+            same(&ours, &option(5, &ours.data[1..]));
         }
         same(&password(4, &Password::Disable), &theirs::SetPassword::Disable(4));
         same(&password(4, &Password::Enable), &theirs::SetPassword::Enable(4));

@@ -1,5 +1,5 @@
-//! `runcmd=bmcsetup`: the service processor of this machine gets its address, its user and what else the
-//! tables say.
+//! The service processor of this machine: where it is, what the machine boots from next ([`next_boot`]), and
+//! `runcmd=bmcsetup`, which gives it its address, its user and what else the tables say.
 //!
 //! The server is asked on the status port ([`status::bmc_setup`]); it gives the password only after it has
 //! heard root's [`consent`]. The processor is reached through the kernel ([`device`]), with requests of our
@@ -10,6 +10,7 @@
 
 mod device;
 mod message;
+mod next_boot;
 mod setup;
 
 pub(super) use setup::{BmcError, Lan};
@@ -29,6 +30,17 @@ pub(super) fn lan() -> Option<Lan> {
             log::problem(&format!("the packet does not name the BMC: {error}"));
             None
         }
+    }
+}
+
+/// Has the machine boot from the network next, if the kernel knows a service processor. A restart does not
+/// depend on it.
+pub(super) fn boot_from_network() {
+    let set = |mut bmc: device::Device| next_boot::set(&mut bmc, next_boot::is_efi());
+    match device::Device::open().and_then(set) {
+        Ok(()) => log::step("the machine boots from the network next, as its BMC was asked to"),
+        Err(BmcError::NoDevice(_)) => {}
+        Err(error) => log::problem(&format!("{error}; what boots next is up to the firmware")),
     }
 }
 

@@ -155,6 +155,11 @@ fn two_machines_are_found_by_their_ports() -> Result<()> {
     let state = cluster.dawn(["nodeset", "cn2", "stat"])?;
     ensure!(state.contains(WRONG), "{state}");
     cluster.wait_for_status_of("cn2", "swp1", "failed", LIMIT)?;
+    let retry = format!("`nodeset cn2 '{WRONG}'`");
+    ensure!(
+        cluster.events("cn2")?.iter().any(|event| event.detail.contains(&retry)),
+        "nothing names {retry}"
+    );
     let other = archive.replace("sha256=", "sha256=00").get(..archive.len()).unwrap_or_default().to_owned();
     cluster.dawn(["nodeset", "cn2", &other])?;
     let refused = wait::until(LIMIT, || {

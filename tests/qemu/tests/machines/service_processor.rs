@@ -15,8 +15,8 @@ const LIMIT: Duration = Duration::from_secs(600);
 const PASSWORD: &str = "dawnpw16";
 
 /// `runcmd=bmcsetup,standby`: the service processor gets the address and the user of the tables, the user of
-/// the factory is disabled, and our own `rpower` speaks to it. The machine then waits, and `nodeset` notifies
-/// it.
+/// the factory is disabled, and our own `rpower` speaks to it. The machine then waits, `nodeset` notifies it,
+/// and its step `reboot` has the service processor boot it from the network.
 #[test]
 #[ignore = "boots a machine; run by `cargo xtask test`"]
 fn bmcsetup_to_rpower() -> Result<()> {
@@ -49,8 +49,11 @@ fn bmcsetup_to_rpower() -> Result<()> {
     let statuses = cluster.events("cn1")?;
     ensure!(statuses.iter().any(|event| event.detail.contains("bmcready")), "{statuses:?}");
 
-    cluster.dawn(["nodeset", "cn1", "shell"])?;
+    cluster.dawn(["nodeset", "cn1", "reboot,shell"])?;
     cluster.node("cn1")?.wait_for_console("notified by the server", 0, LIMIT)?;
-    cluster.node("cn1")?.wait_for_console("destiny: shell", 0, LIMIT)?;
+    cluster.wait_for_status("cn1", "shell", LIMIT)?;
+    // What the simulator was told; it does not boot the machine itself, so nothing has used it up.
+    let next = cluster.dawn(["rsetboot", "cn1", "stat"])?;
+    ensure!(next == "cn1: Network\n", "{next}");
     cluster.down()
 }
