@@ -60,6 +60,8 @@ enum Rule {
     Hosts,
     /// One of these words.
     OneOf(&'static [&'static str]),
+    /// One of these words, with letters in any case and hyphens anywhere.
+    Protocol(&'static [&'static str]),
     /// A switch.
     Switch,
     /// A whole number in these bounds.
@@ -91,7 +93,7 @@ enum Rule {
 pub fn known_words(col: Col) -> &'static [&'static str] {
     let name = col.to_string();
     match RULES.iter().find(|(known, _)| *known == name) {
-        Some((_, Rule::OneOf(words))) => words,
+        Some((_, Rule::OneOf(words) | Rule::Protocol(words))) => words,
         Some((_, Rule::Switch)) => &["0", "1"],
         _ => &[],
     }
@@ -172,6 +174,9 @@ const RULES: &[(&str, Rule)] = &[
     ("servicenode.nfsserver", Rule::Switch),
     ("servicenode.tftpserver", Rule::Switch),
     ("statelite.statemnt", Rule::Location(Purpose::Store)),
+    ("switches.auth", Rule::Protocol(&["md5", "sha", "sha1", "sha256", "sha512"])),
+    ("switches.privacy", Rule::Protocol(&["des", "aes", "aes128"])),
+    ("switches.snmpversion", Rule::Protocol(&["1", "2", "2c", "3", "v1", "v2", "v2c", "v3"])),
     ("zone.zonename", Rule::PathPart),
 ];
 
@@ -289,6 +294,7 @@ impl Rule {
             ),
             Self::Hosts => site::Kind::Servers.problem(value),
             Self::OneOf(words) => site::one_of(value, words),
+            Self::Protocol(words) => site::one_of(&value.to_ascii_lowercase().replace('-', ""), words),
             Self::Switch => site::Kind::Switch.problem(value),
             Self::Number(low, high) => site::Kind::Number(low, high).problem(value),
             Self::LiteOptions => lite_option(value).err().map(|error| error.to_string().into()),
