@@ -104,6 +104,7 @@ mod log;
 mod lookup;
 mod model;
 mod names;
+mod natural;
 mod nearest;
 mod netboot;
 mod nics;
@@ -160,6 +161,7 @@ pub use names::{
     Guid, ImageName, MacAddr, MacEntry, NAME_BYTES_MAX, NameError, NodeName, TableName, excerpt,
     parse_mac_column, parse_mac_column_as,
 };
+pub use natural::natural_order;
 pub use nearest::nearest_of;
 pub use netboot::{Netboot, NotServed};
 pub use noderange::{Expanded, Noderange, NoderangeError, ReadFile, node_item_col};

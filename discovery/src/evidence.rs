@@ -107,8 +107,17 @@ pub enum Miss {
     NoRow,
     /// Guests are not looked for by this method.
     Guest,
-    /// The switch does not answer.
-    Silent(Text),
+    /// The switch cannot be read.
+    Silent {
+        /// The switch.
+        switch: Text,
+        /// Why.
+        reason: String,
+    },
+    /// No switch that was read has a MAC of the machine.
+    Unseen,
+    /// There are rules, and none fits.
+    NoRule,
     /// The port leads to other switches.
     Uplink {
         /// The switch.

@@ -34,11 +34,35 @@ pub struct Sighting {
     pub uplink: Option<Uplink>,
 }
 
+/// What the reading of a switch gave.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Its tables.
+    Tables(SwitchTable),
+    /// Nothing, for this reason, which is for people.
+    Nothing(String),
+}
+
+impl Answer {
+    fn tables(&self) -> Option<&SwitchTable> {
+        match self {
+            Self::Tables(tables) => Some(tables),
+            Self::Nothing(_) => None,
+        }
+    }
+
+    fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Tables(_) => None,
+            Self::Nothing(reason) => Some(reason),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Known {
     name: Text,
-    /// `None`: it did not answer.
-    table: Option<SwitchTable>,
+    answer: Answer,
     /// Ports with a MAC of another switch, and `linkports`.
     uplinks: BTreeMap<u32, Uplink>,
     read_at: Duration,
@@ -64,20 +88,20 @@ impl Fabric {
         Self { switches: BTreeMap::new(), edge_macs: edge_macs.max(1) }
     }
 
-    /// Takes what was read of a switch at `now`; `None` if it did not answer. Old news of it is forgotten: a
+    /// Takes what was read of a switch at `now`, or why it could not be read. Old news of it is forgotten: a
     /// switch that is silent says nothing.
-    pub fn learn(&mut self, now: Duration, switch: &str, table: Option<SwitchTable>, directory: &Directory) {
-        let known = Known { name: switch.into(), table, uplinks: BTreeMap::new(), read_at: now };
+    pub fn learn(&mut self, now: Duration, switch: &str, answer: Answer, directory: &Directory) {
+        let known = Known { name: switch.into(), answer, uplinks: BTreeMap::new(), read_at: now };
         self.switches.insert(switch.to_ascii_lowercase(), known);
         self.find_uplinks(directory);
     }
 
     /// Every switch's MAC counts on every other switch, so one new table can make uplinks of many ports.
     fn find_uplinks(&mut self, directory: &Directory) {
-        let own = |known: &Known| known.table.as_ref().and_then(|table| table.own);
+        let own = |known: &Known| known.answer.tables().and_then(|table| table.own);
         let switch_macs: HashSet<MacAddr> = self.switches.values().filter_map(own).collect();
         for (key, known) in &mut self.switches {
-            let Some(table) = &known.table else { continue };
+            let Some(table) = known.answer.tables() else { continue };
             known.uplinks.clear();
             let is_switch = |mac: MacAddr| {
                 (switch_macs.contains(&mac) || directory.is_switch_mac(mac)) && table.own != Some(mac)
@@ -94,19 +118,19 @@ impl Fabric {
 
     /// The table of a switch that answered.
     pub fn table(&self, switch: &str) -> Option<&SwitchTable> {
-        self.switches.get(&switch.to_ascii_lowercase())?.table.as_ref()
+        self.switches.get(&switch.to_ascii_lowercase())?.answer.tables()
     }
 
-    /// Switches that were asked and did not answer.
-    pub fn silent(&self) -> impl Iterator<Item = &Text> {
-        self.switches.values().filter(|known| known.table.is_none()).map(|known| &known.name)
+    /// Switches that were asked and could not be read, and why.
+    pub fn silent(&self) -> impl Iterator<Item = (&Text, &str)> {
+        self.switches.values().filter_map(|known| Some((&known.name, known.answer.reason()?)))
     }
 
     /// Everywhere the MAC was learnt.
     pub fn sightings(&self, mac: MacAddr) -> Vec<Sighting> {
         let mut found = Vec::new();
         for known in self.switches.values() {
-            let Some(table) = &known.table else { continue };
+            let Some(table) = known.answer.tables() else { continue };
             for port in table.ports_of(mac) {
                 let macs = table.ports.get(&port).map_or(0, |port| port.macs);
                 let crowd = (macs > self.edge_macs).then_some(Uplink::ManyMacs(macs));
@@ -174,12 +198,12 @@ mod tests {
             (fabric.readable_at(), fabric.due(Duration::ZERO, HIT_TIME, [mac], &directory)),
             (None, vec!["sw1"])
         );
-        fabric.learn(Duration::ZERO, "sw1", Some(table.clone()), &directory);
+        fabric.learn(Duration::ZERO, "sw1", Answer::Tables(table.clone()), &directory);
         assert_eq!(fabric.readable_at(), Some(MISS_TIME));
         assert_eq!(fabric.due(MISS_TIME / 2, HIT_TIME, [mac], &directory), Vec::<&str>::new());
         assert_eq!(fabric.due(MISS_TIME, HIT_TIME, [mac], &directory), ["sw1"]);
         table.ports.insert(7, Port { name: "swp7".to_owned(), mtu: None, macs: 1 });
-        fabric.learn(MISS_TIME, "sw1", Some(table), &directory);
+        fabric.learn(MISS_TIME, "sw1", Answer::Tables(table), &directory);
         assert_eq!(fabric.due(MISS_TIME * 2, HIT_TIME, [mac], &directory), Vec::<&str>::new());
         assert_eq!(fabric.due(MISS_TIME * 2, MISS_TIME, [mac], &directory), ["sw1"], "it may have moved");
         assert_eq!(fabric.due(MISS_TIME + HIT_TIME, HIT_TIME, [mac], &directory), ["sw1"]);

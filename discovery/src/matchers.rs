@@ -189,8 +189,11 @@ impl Asking<'_> {
             return self.missed(Miss::Guest);
         }
         let fabric = self.around.fabric;
-        for switch in fabric.silent() {
-            self.missed(Miss::Silent(switch.clone()));
+        for (switch, reason) in fabric.silent() {
+            self.missed(Miss::Silent { switch: switch.clone(), reason: reason.to_owned() });
+        }
+        if self.around.directory.switches().next().is_none() {
+            return self.missed(Miss::NoRow);
         }
         for mac in self.arrival.macs() {
             for seen in fabric.sightings(mac) {
@@ -205,6 +208,16 @@ impl Asking<'_> {
                 let miss = Miss::NoNode { switch: switch.clone(), port: port.clone() };
                 self.conclude(nodes, Proof::Switch { mac, switch, port, macs }, miss);
             }
+        }
+        self.unseen();
+    }
+
+    /// The switches that could be read do not have it.
+    fn unseen(&mut self) {
+        let fabric = self.around.fabric;
+        let is_any_read = self.around.directory.switches().any(|name| fabric.table(name).is_some());
+        if is_any_read && self.arrival.macs().all(|mac| fabric.sightings(mac).is_empty()) {
+            self.missed(Miss::Unseen);
         }
     }
 
@@ -241,6 +254,12 @@ impl Asking<'_> {
                 }
             }
             self.found(nodes, Proof::Rule(number));
+        }
+        let is_rule = |method: &Method| *method == Method::Rule;
+        let has_said = self.evidence.findings.iter().any(|finding| is_rule(&finding.method))
+            || self.evidence.misses.iter().any(|(method, _)| is_rule(method));
+        if !self.around.rules.is_empty() && !has_said {
+            self.missed(Miss::NoRule);
         }
     }
 }

@@ -37,6 +37,11 @@ impl Queue {
         &self.waiting
     }
 
+    /// Whether the machine waits.
+    pub fn has(&self, machine: &Machine) -> bool {
+        self.waiting.iter().any(|known| is_same(&known.machine, machine))
+    }
+
     /// How many had to make place.
     pub fn dropped(&self) -> u64 {
         self.dropped

@@ -1,5 +1,6 @@
-//! Sequential discovery: machines get the nodes of a range in the order in which they arrive, with addresses
-//! and a position in the rack. What is running is one text, that of xCAT's `site.__SEQDiscover`.
+//! Sequential discovery: machines get the nodes of a range (`cn2` before `cn10`) in the order in which they
+//! arrive, with addresses and a position in the rack. What is running is one text, that of xCAT's
+//! `site.__SEQDiscover`.
 //!
 //! Only the reader of the options and the choice are here; what a node gets in the tables is the command's.
 
@@ -7,7 +8,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use dawn_cluster::{Noderange, NoderangeError, Snapshot, Text, col};
+use dawn_cluster::{Noderange, NoderangeError, Snapshot, Text, col, natural_order};
 
 use crate::arrival::Surroundings;
 use crate::directory::Losses;
@@ -159,7 +160,9 @@ impl Run {
     /// [`OptionError`].
     pub fn new(snapshot: &Snapshot, options: Options) -> Result<Self, OptionError> {
         let nodes = Noderange::new(&options.noderange).unverified().expand(snapshot);
-        let nodes = nodes.map_err(|error: NoderangeError| OptionError::Noderange(error.to_string()))?.nodes;
+        let nodes = nodes.map_err(|error: NoderangeError| OptionError::Noderange(error.to_string()))?;
+        let mut nodes = nodes.nodes;
+        nodes.sort_by(|a, b| natural_order(a, b));
         let range = |text: &Option<String>, name| {
             text.as_deref().map(|text| addresses(text).ok_or(OptionError::Addresses(name))).transpose()
         };

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use dawn_cluster::{MacAddr, Snapshot};
 use dawn_discovery::bridge::{Place, Port, SwitchTable};
+use dawn_discovery::fabric::Answer;
 use dawn_discovery::machine::{Kind, Neighbour, Nic};
 use dawn_discovery::rule::Rule;
 use dawn_discovery::sequential::{Options, Run};
@@ -94,7 +95,7 @@ impl Play {
         let directory = Directory::of(&snapshot);
         let mut fabric = Fabric::default();
         for (name, table) in &self.tables {
-            fabric.learn(self.now, name, table.clone(), &directory);
+            fabric.learn(self.now, name, answer(table.as_ref()), &directory);
         }
         let around = Surroundings {
             snapshot: &snapshot,
@@ -187,4 +188,8 @@ fn decisions() {
             }
         }
     }
+}
+
+fn answer(table: Option<&SwitchTable>) -> Answer {
+    table.map_or_else(|| Answer::Nothing("no answer".to_owned()), |table| Answer::Tables(table.clone()))
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use dawn_cluster::{Edit, MacAddr, Snapshot, Text};
 use dawn_discovery::bridge::{Place, Port, SwitchTable};
+use dawn_discovery::fabric::Answer;
 use dawn_discovery::limits::{QUEUE_BYTES_MAX, QUEUE_MAX, WAITING_TIME};
 use dawn_discovery::machine::Nic;
 use dawn_discovery::sequential::{Options, Run};
@@ -94,7 +95,7 @@ fn fabric(drafts: &[Draft], directory: &Directory) -> Fabric {
         table.ports.get_mut(&port).unwrap().macs += 1;
     }
     let mut fabric = Fabric::default();
-    fabric.learn(Duration::ZERO, "sw1", Some(table), directory);
+    fabric.learn(Duration::ZERO, "sw1", Answer::Tables(table), directory);
     fabric
 }
 

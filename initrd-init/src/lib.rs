@@ -13,6 +13,7 @@
 //! wait, a restart ([`rescue`]). There is no SQL, no async runtime and no configuration but the kernel line.
 
 mod boot;
+mod chance;
 mod clock;
 mod cmdline;
 mod consent;

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use dawn_cluster::{Change, Edit, Model, Row, Snapshot, col};
 use dawn_discovery::assign::{self, NotNow};
+use dawn_discovery::fabric::Answer;
 use dawn_discovery::findme::{self, Packet};
 use dawn_discovery::inventory::{Difference, differences};
 use dawn_discovery::limits::{HIT_TIME, MISS_TIME};
@@ -306,15 +307,16 @@ impl Discovery {
                 let is_over = decision.evidence.misses.iter().any(|(_, miss)| is_used_up(miss));
                 // A node that is held may be free again, because it could not be written.
                 if is_over && !self.state().desk.holds_nodes() {
-                    self.stop_sequential(&snapshot);
+                    self.stop_sequential(&snapshot, from);
                 }
                 Err(Undecided::Doubt(doubt))
             }
         }
     }
 
-    /// Ends the sequential discovery that has nothing left to give, as long as it is still the same.
-    fn stop_sequential(&self, seen: &Snapshot) {
+    /// Ends the sequential discovery that has nothing left to give, as long as it is still the same. `from`
+    /// is the machine that got nothing.
+    fn stop_sequential(&self, seen: &Snapshot, from: IpAddr) {
         let text = "discovery: the sequential discovery has no node or address left and is stopped";
         let stopped = self.model.transact(Change::new("discovery", text, Vec::new()), |now| {
             let is_same = now.site(SITE_KEY) == seen.site(SITE_KEY);
@@ -322,7 +324,10 @@ impl Discovery {
             Ok::<_, Stop>((if is_same { vec![edit] } else { Vec::new() }, is_same))
         });
         match stopped {
-            Ok((_, true)) => tracing::info!("{text}"),
+            Ok((_, true)) => {
+                tracing::info!("{text}");
+                self.watcher.asked(from, text);
+            }
             Ok((_, false)) => {}
             Err(error) => tracing::warn!(?error, "the sequential discovery cannot be stopped"),
         }
@@ -344,7 +349,8 @@ impl Discovery {
         directory
     }
 
-    /// A MAC that is a node's, or about which there is doubt, may have moved since the tables were read.
+    /// A MAC that is a node's, or about which there is doubt, may have moved since the tables were read; a
+    /// machine that waits is looked for again as soon as switches may be read.
     fn read_switches(
         &self,
         runtime: &Runtime,
@@ -357,8 +363,11 @@ impl Discovery {
             return;
         }
         let is_known = arrival.macs().any(|mac| snapshot.node_by_mac(mac).is_some());
-        let hit_time = if is_known || is_second { MISS_TIME } else { HIT_TIME };
-        let names = self.state().fabric.due(self.now(), hit_time, arrival.macs(), directory);
+        let mut state = self.state();
+        let is_urgent = is_known || is_second || state.desk.queue().has(arrival.machine);
+        let hit_time = if is_urgent { MISS_TIME } else { HIT_TIME };
+        let names = state.fabric.due(self.now(), hit_time, arrival.macs(), directory);
+        drop(state);
         if names.is_empty() {
             return;
         }
@@ -370,7 +379,8 @@ impl Discovery {
                 tracing::warn!(switch = read.switch, %error, "a switch cannot be read");
             }
             let now = self.now();
-            state.fabric.learn(now, &read.switch, read.table.ok(), directory);
+            let answer = read.table.map_or_else(|error| Answer::Nothing(error.to_string()), Answer::Tables);
+            state.fabric.learn(now, &read.switch, answer, directory);
         }
     }
 
@@ -411,7 +421,8 @@ impl Discovery {
             let method = assignment.method.word();
             edits.extend(assign::record(now, arrival.machine, node, method, &record_time())?);
             if !is_settled {
-                edits.extend(found_status(now, node)?);
+                // A range may give a node that is defined by this change.
+                edits.extend(found_status(&now.with(&edits)?, node)?);
             }
             Ok::<_, Stop>((edits, (is_settled, differences(now, node, arrival.machine))))
         });
@@ -480,7 +491,7 @@ impl Discovery {
                 macs: machine.macs().map(|mac| mac.to_string()).collect(),
                 mtm: machine.mtm,
                 serial: machine.serial,
-                reason: "not heard since the daemon was started".to_owned(),
+                reason: "known from its record; it is looked at again with its next packet".to_owned(),
                 evidence: Vec::new(),
                 nodes: Vec::new(),
                 uuid,
@@ -498,7 +509,7 @@ impl Discovery {
             macs: waiting.machine.macs().map(|mac| mac.to_string()).collect(),
             mtm: waiting.machine.mtm.clone(),
             serial: waiting.machine.serial.clone(),
-            reason: text::doubt(&waiting.doubt),
+            reason: text::reason(&waiting.doubt, &waiting.evidence),
             evidence: text::evidence(&waiting.evidence),
             nodes: suggested(&waiting.doubt, &waiting.evidence),
         })

@@ -1,7 +1,7 @@
 //! Evidence and doubts in words, for events and commands.
 
 use dawn_discovery::fabric::Uplink;
-use dawn_discovery::{Doubt, Evidence, Finding, Miss, Proof};
+use dawn_discovery::{Doubt, Evidence, Finding, Method, Miss, Proof};
 
 /// Nodes that are named in one sentence; further ones are counted.
 const NODES_MAX: usize = 6;
@@ -28,6 +28,23 @@ pub(super) fn doubt(doubt: &Doubt) -> String {
         }
         Doubt::Approval(node) => format!("it would become {node}; an administrator has to agree"),
         Doubt::Busy => "too many machines are being assigned at the moment".to_owned(),
+    }
+}
+
+/// The same for a machine that waits, with a range that is used up, and with the switches that could not be
+/// read: one of them may have it.
+pub(super) fn reason(why: &Doubt, evidence: &Evidence) -> String {
+    let is_over = |(_, missed): &&(Method, Miss)| matches!(missed, Miss::Exhausted | Miss::NoAddress);
+    if let (Doubt::NoEvidence, Some((_, over))) = (why, evidence.misses.iter().find(is_over)) {
+        return format!("{}; {}", doubt(why), miss(over));
+    }
+    let silent = evidence.misses.iter().filter_map(|(_, missed)| match missed {
+        Miss::Silent { switch, .. } if *why == Doubt::NoEvidence => Some(&**switch),
+        _ => None,
+    });
+    match nodes(silent) {
+        silent if silent.is_empty() => doubt(why),
+        silent => format!("{}; not read: {silent} (see discover explain)", doubt(why)),
     }
 }
 
@@ -58,7 +75,9 @@ fn miss(miss: &Miss) -> String {
         Miss::NoData => "the machine does not say what this method needs".to_owned(),
         Miss::NoRow => "nothing in the tables fits".to_owned(),
         Miss::Guest => "virtual machines are not looked for".to_owned(),
-        Miss::Silent(switch) => format!("{switch} does not answer"),
+        Miss::Silent { switch, reason } => format!("{switch} cannot be read: {reason}"),
+        Miss::Unseen => "no switch has a MAC of this machine".to_owned(),
+        Miss::NoRule => "no rule of site.discoveryrules fits".to_owned(),
         Miss::Uplink { switch, port, why } => format!("port {port} of {switch} {}", uplink(*why)),
         Miss::OtherPort { switch, heard, seen } => {
             format!("the machine hears port {heard} of {switch}, which has its MAC on port {seen}")

@@ -9,6 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use dawn_cluster::{Snapshot, Text, col, parse_mac_column};
+use dawn_discovery::fabric::Answer;
 use dawn_discovery::limits::HIT_TIME;
 use dawn_discovery::sequential::{Options, Run};
 use dawn_discovery::{Arrival, Assignment, Desk, Directory, Fabric, Surroundings, Verdict, assign, findme};
@@ -343,6 +344,7 @@ impl World<'_> {
         for switch in switches {
             let answers = self.storm.answers(switch, self.now);
             let table = answers.then(|| network::read(switch, self.now, &self.machines));
+            let table = table.map_or_else(|| Answer::Nothing("no answer".to_owned()), Answer::Tables);
             daemon.fabric.learn(self.now, &tables::switch(switch), table, &self.directory);
         }
         let packet = findme::parse(&self.packets[number as usize]).unwrap();

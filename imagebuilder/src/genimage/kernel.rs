@@ -1,10 +1,10 @@
 //! Which kernel of a tree nodes boot.
 
-use std::cmp::Ordering;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use dawn_cluster::natural_order;
 use dawn_serving::beneath::{Beneath, Kind};
 
 use super::{GenimageError, file_error};
@@ -31,7 +31,7 @@ pub(crate) fn find(rootimg: &Path, wanted: Option<&str>) -> Result<Kernel, Genim
             kernels.push(kernel);
         }
     }
-    kernels.sort_by(|a, b| natural(&a.release, &b.release));
+    kernels.sort_by(|a, b| natural_order(&a.release, &b.release));
     match wanted {
         None => kernels.pop().ok_or_else(|| none(rootimg)),
         Some(wanted) => kernels.into_iter().find(|kernel| kernel.release == wanted).ok_or_else(|| {
@@ -83,26 +83,6 @@ const MODULES: [&str; 2] = ["usr/lib/modules", "lib/modules"];
 /// Whether a kernel has modules.
 fn has_modules(tree: &Beneath, release: &str) -> bool {
     MODULES.iter().any(|dir| tree.directory(&Path::new(dir).join(release)).is_ok())
-}
-
-/// Compare so that numbers count as numbers: `6.1.0-9` is older than `6.1.0-40`.
-fn natural(a: &str, b: &str) -> Ordering {
-    let (a, b) = (pieces(a), pieces(b));
-    a.cmp(&b)
-}
-
-fn pieces(text: &str) -> Vec<(u64, String)> {
-    let mut all = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let (number, after) = rest.split_at(digits);
-        let letters = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
-        let (word, after) = after.split_at(letters);
-        all.push((number.parse().unwrap_or(0), word.to_owned()));
-        rest = after;
-    }
-    all
 }
 
 #[cfg(test)]

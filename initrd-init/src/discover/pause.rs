@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::ear::{Ear, Word};
+use crate::chance;
 use crate::sys;
 
 /// How long one look for a word takes, in milliseconds.
@@ -44,10 +45,8 @@ fn spread(seconds: u64, chance: u8) -> Duration {
 }
 
 fn chance() -> u8 {
-    let mut byte = [128];
     // Without randomness all machines pause equally long, which is no reason to stop.
-    let _ = getrandom::fill(&mut byte);
-    let [byte] = byte;
+    let [byte] = chance::bytes().unwrap_or([128]);
     byte
 }
 

@@ -16,6 +16,7 @@ use rustls::pki_types::{IpAddr, ServerName};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::chance;
 use crate::http;
 
 /// Port of HTTPS.
@@ -49,8 +50,12 @@ impl Post {
         Ok(Self { tls })
     }
 
-    /// Sends the packet from `own`. An answer other than 202 is an error with the server's words.
+    /// Sends the packet from `own`. An answer other than 202 is an error with the server's words; so is a
+    /// kernel that has no secure randomness yet, which TLS would wait for.
     pub(super) fn send(&self, own: Ipv4Addr, server: Ipv4Addr, packet: &[u8]) -> io::Result<()> {
+        if !chance::is_secure() {
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, "the kernel has too little entropy yet"));
+        }
         self.exchange(connect(own, SocketAddr::from((server, PORT)))?, server, packet)
     }
 

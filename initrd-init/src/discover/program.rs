@@ -28,8 +28,8 @@ pub(super) enum TaskError {
     Address(String),
     #[error(transparent)]
     Digest(BadDigest),
-    #[error("{url} has the SHA-256 {got}, not the one of the step")]
-    OtherDigest { url: String, got: String },
+    #[error("the archive has the SHA-256 {got}, not the one of the step")]
+    OtherDigest { got: String },
     #[error(transparent)]
     Image(#[from] Error),
     #[error(transparent)]

@@ -11,6 +11,8 @@ use std::os::unix::fs::FileExt;
 use dawn_wire::list::{Part, TableKind};
 use flate2::Crc;
 
+use crate::chance;
+
 const MIB: u64 = 1 << 20;
 /// Entries of an MBR and of a GPT.
 const MBR_ENTRIES: usize = 4;
@@ -92,12 +94,6 @@ fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
     bytes.iter_mut().skip(at).zip(value).for_each(|(to, from)| *to = *from);
 }
 
-fn random() -> io::Result<[u8; 16]> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    Ok(bytes)
-}
-
 /// The entry of a partition of these blocks.
 fn entry_of(kind: TableKind, start: u64, end: u64) -> io::Result<Vec<u8>> {
     match kind {
@@ -113,7 +109,7 @@ fn entry_of(kind: TableKind, start: u64, end: u64) -> io::Result<Vec<u8>> {
         }
         TableKind::Gpt => {
             let mut entry = GPT_LINUX.to_vec();
-            entry.extend(random()?);
+            entry.extend(chance::bytes::<16>()?);
             entry.extend(start.to_le_bytes());
             entry.extend((end - 1).to_le_bytes());
             entry.resize(GPT_ENTRY_BYTES, 0);
@@ -128,7 +124,7 @@ impl Table {
             TableKind::Dos => (MBR_ENTRIES, 16),
             TableKind::Gpt => (GPT_ENTRIES, GPT_ENTRY_BYTES),
         };
-        Ok(Self { kind, entries: vec![vec![0; bytes]; count], identity: random()? })
+        Ok(Self { kind, entries: vec![vec![0; bytes]; count], identity: chance::bytes()? })
     }
 }
 

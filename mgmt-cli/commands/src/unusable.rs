@@ -9,7 +9,7 @@ use dawn_bootd::command::{Kind, Registry};
 use dawn_bootd::discovery::NodeKind;
 use dawn_bootd::output::{Done, Out};
 use dawn_cluster::list::steps;
-use dawn_cluster::{RowChange, RowChangeKind, Snapshot, Text, col};
+use dawn_cluster::{Col, RowChange, RowChangeKind, Snapshot, Text, col};
 use dawn_plan::destiny::State;
 use dawn_plan::ondiscover;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,16 +68,22 @@ fn shared_ports(rows: &[RowChange], after: &Snapshot) -> Vec<String> {
     shared.map(text).collect()
 }
 
+/// Columns with the steps of a chain.
+const CHAINS: [Col; 2] = [col::chain::CHAIN, col::chain::CURRCHAIN];
+
 /// Steps of written chains that are no step, or whose image does not exist.
 fn unknown_steps(rows: &[RowChange], after: &Snapshot) -> Vec<String> {
     let mut texts = BTreeSet::new();
     for row in rows.iter().filter(|row| row.kind != RowChangeKind::Deleted) {
-        let chains = row.cells.iter().filter(|(col, ..)| *col == col::chain::CHAIN);
-        for step in chains.filter_map(|(_, _, chain)| chain.as_deref()).flat_map(steps) {
+        let chains = row.cells.iter().filter(|(column, ..)| CHAINS.contains(column));
+        let steps = chains.flat_map(|(column, _, chain)| {
+            chain.as_deref().into_iter().flat_map(steps).map(move |step| (column, step))
+        });
+        for (column, step) in steps {
             match State::parse(step) {
-                Err(error) => drop(texts.insert(format!("chain.chain: {error}"))),
+                Err(error) => drop(texts.insert(format!("{column}: {error}"))),
                 Ok(State::Image { name: Some(name), .. }) if after.osimage(&name).is_none() => {
-                    texts.insert(format!("chain.chain: there is no image {name} yet"));
+                    texts.insert(format!("{column}: there is no image {name} yet"));
                 }
                 Ok(_) => {}
             }
@@ -101,7 +107,7 @@ fn unknown_commands(rows: &[RowChange], registry: &Registry) -> Vec<String> {
             let cell = new.as_deref().unwrap_or_default();
             let lists: Vec<&str> = match *column {
                 col::chain::ONDISCOVER => vec![cell],
-                col::chain::CHAIN => steps(cell).filter_map(ondiscover::of_step).collect(),
+                column if CHAINS.contains(&column) => steps(cell).filter_map(ondiscover::of_step).collect(),
                 _ => continue,
             };
             for list in lists {

@@ -39,6 +39,9 @@ pub struct Hardware {
     pub serial_number: Option<String>,
     /// It has the service processor of the cluster ([`crate::Bmc`]), which must run before it is switched on.
     pub has_bmc: bool,
+    /// It has a device that gives entropy; without one, and without an instruction of its processor for that,
+    /// its kernel has no secure randomness for minutes.
+    pub has_entropy: bool,
     /// Time that its clock shows at power-on, in the form of `-rtc base=` of QEMU; the host's if none.
     pub clock: Option<String>,
 }
@@ -55,6 +58,7 @@ impl Hardware {
             disk: None,
             serial_number: None,
             has_bmc: false,
+            has_entropy: true,
             clock: None,
         }
     }
@@ -154,8 +158,18 @@ impl Node {
     }
 
     fn arguments(&self, accel: Accel) -> Result<Vec<String>> {
-        let Hardware { name, firmware, mac, memory_mib, disk, serial_number, has_bmc, clock, .. } =
-            &self.hardware;
+        let Hardware {
+            name,
+            firmware,
+            mac,
+            memory_mib,
+            disk,
+            serial_number,
+            has_bmc,
+            has_entropy,
+            clock,
+            ..
+        } = &self.hardware;
         let mut args = firmware.arguments(&self.dir)?;
         let mut add = |option: &str, value: String| args.extend([option.to_owned(), value]);
         add("-name", name.clone());
@@ -187,8 +201,9 @@ impl Node {
         if let Some(clock) = clock {
             add("-rtc", format!("base={clock}"));
         }
-        // Without a source of entropy a fresh system waits for one.
-        add("-device", "virtio-rng-pci".into());
+        if *has_entropy {
+            add("-device", "virtio-rng-pci".into());
+        }
         add("-chardev", socket("console", &self.console_socket(), Some(&self.console_log())));
         add("-serial", "chardev:console".into());
         add("-chardev", socket("channel", &self.channel_socket(), None));
