@@ -22,7 +22,7 @@ pub const STANDBY: &str = "standby";
 const STATUS_KEY: &str = "nodestatus";
 /// What `nodeset` can be asked for.
 const STATES: &str = "the states are osimage=IMAGE, osimage, boot, shell, standby, discover, runcmd=COMMAND, \
-                      runimage=URL, reboot, shutdown, offline, stat, next and enact";
+                      runimage=URL, ondiscover=COMMANDS, reboot, shutdown, offline, stat, next and enact";
 /// States that carry an argument.
 const ARGUMENT_STATES: [&str; 3] = ["runcmd=", "runimage=", "ondiscover="];
 /// Former words for provisioning.

@@ -16,13 +16,15 @@ mod post;
 mod push;
 mod switches;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use dawn_cluster::{Change, Edit, Model, Row, Snapshot, col};
+use dawn_cluster::{Change, Edit, Model, Row, Snapshot, Text, col};
 use dawn_discovery::assign::{self, NotNow};
 use dawn_discovery::fabric::Answer;
 use dawn_discovery::findme::{self, Packet};
@@ -262,6 +264,10 @@ impl Discovery {
                 return;
             }
         };
+        // An administrator may have decided meanwhile.
+        if is_second && !self.state().desk.queue().has(&packet.machine) {
+            return;
+        }
         let word = match self.decide(runtime, from, &packet, is_second) {
             Ok(()) => Word::Restart,
             Err(reason) => {
@@ -418,7 +424,9 @@ impl Discovery {
             } else {
                 assign::edits(now, arrival.machine, deployment, assignment, run.as_deref())?
             };
-            let method = assignment.method.word();
+            let found_by = now.find_row(&[(col::discoverydata::NODE, node)]).filter(|_| is_settled);
+            let found_by = found_by.and_then(|row| row.get(col::discoverydata::METHOD).cloned());
+            let method = found_by.as_deref().unwrap_or(assignment.method.word());
             edits.extend(assign::record(now, arrival.machine, node, method, &record_time())?);
             if !is_settled {
                 // A range may give a node that is defined by this change.
@@ -533,8 +541,7 @@ impl Discovery {
     /// No such machine or node, or a change that the tables refuse.
     pub fn define(&self, who: &str, uuid: &str, node: &str) -> Result<(), Stop> {
         let snapshot = self.model.snapshot();
-        let name = snapshot.node_name(node);
-        let name = name.ok_or_else(|| Stop::not_found(format!("There is no node '{node}'.")))?;
+        let name = node_to_define(&snapshot, node)?;
         let queued = {
             let mut state = self.state();
             let mut waiting = state.desk.queue().waiting().iter();
@@ -599,6 +606,14 @@ fn found_status(now: &Snapshot, node: &str) -> Result<Vec<Edit>, Stop> {
 /// The local time, as `discoverydata.discoverytime` has it.
 fn record_time() -> String {
     jiff::Zoned::now().strftime(assign::TIME_FORM).to_string()
+}
+
+/// The node that a machine is to become.
+///
+/// # Errors
+/// There is none of this name.
+pub fn node_to_define(snapshot: &Snapshot, node: &str) -> Result<Text, Stop> {
+    snapshot.node_name(node).ok_or_else(|| Stop::not_found(format!("There is no node '{node}'.")))
 }
 
 /// A record is younger than [`RECORD_AGE_MIN`]; one whose time cannot be read is not.

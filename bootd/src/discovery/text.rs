@@ -35,8 +35,8 @@ pub(super) fn doubt(doubt: &Doubt) -> String {
 /// read: one of them may have it.
 pub(super) fn reason(why: &Doubt, evidence: &Evidence) -> String {
     let is_over = |(_, missed): &&(Method, Miss)| matches!(missed, Miss::Exhausted | Miss::NoAddress);
-    if let (Doubt::NoEvidence, Some((_, over))) = (why, evidence.misses.iter().find(is_over)) {
-        return format!("{}; {}", doubt(why), miss(over));
+    if let (Doubt::NoEvidence, Some((method, over))) = (why, evidence.misses.iter().find(is_over)) {
+        return format!("{}; {}", doubt(why), miss(*method, over));
     }
     let silent = evidence.misses.iter().filter_map(|(_, missed)| match missed {
         Miss::Silent { switch, .. } if *why == Doubt::NoEvidence => Some(&**switch),
@@ -51,7 +51,8 @@ pub(super) fn reason(why: &Doubt, evidence: &Evidence) -> String {
 /// One line for each piece of evidence.
 pub(super) fn evidence(evidence: &Evidence) -> Vec<String> {
     let found = evidence.findings.iter().map(finding);
-    let missed = evidence.misses.iter().map(|(method, why)| format!("{}: {}", method.name(), miss(why)));
+    let missed =
+        evidence.misses.iter().map(|(method, why)| format!("{}: {}", method.name(), miss(*method, why)));
     found.chain(missed).collect()
 }
 
@@ -70,9 +71,9 @@ pub(super) fn finding(finding: &Finding) -> String {
     format!("{}: {nodes}: {proof}", finding.method.name())
 }
 
-fn miss(miss: &Miss) -> String {
+fn miss(method: Method, miss: &Miss) -> String {
     match miss {
-        Miss::NoData => "the machine does not say what this method needs".to_owned(),
+        Miss::NoData => format!("the machine {}", unsaid(method)),
         Miss::NoRow => "nothing in the tables fits".to_owned(),
         Miss::Guest => "virtual machines are not looked for".to_owned(),
         Miss::Silent { switch, reason } => format!("{switch} cannot be read: {reason}"),
@@ -90,6 +91,16 @@ fn miss(miss: &Miss) -> String {
         Miss::NotRunning => "no sequential discovery is running".to_owned(),
         Miss::Exhausted => "all nodes of the range have a machine".to_owned(),
         Miss::NoAddress => "no address of the range is free".to_owned(),
+    }
+}
+
+/// What a method needs and the packet does not have.
+fn unsaid(method: Method) -> &'static str {
+    match method {
+        Method::Lldp => "hears no switch (LLDP)",
+        Method::Mtms => "names no machine type or no serial number",
+        Method::Uuid => "names no UUID",
+        _ => "names nothing that this method looks at",
     }
 }
 

@@ -3,7 +3,7 @@
 use super::records::{all, cell};
 use crate::edits::{Edits, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::discovery::{Discovery, Waiting};
+use dawn_bootd::discovery::{Discovery, Waiting, node_to_define};
 use dawn_bootd::output::{CommandError, Deed, Done, Lines, Out, Report, Stop};
 use dawn_cluster::{Edit, Snapshot};
 
@@ -71,6 +71,10 @@ impl Args {
         if wanted.is_empty() {
             return Err(Stop::usage("Name a machine by its UUID; `discover list` shows them."));
         }
+        // The key of a machine that shares its UUID begins with that UUID.
+        if let Some(machine) = waiting.iter().find(|machine| machine.uuid == wanted) {
+            return Ok(machine);
+        }
         let mut found = waiting.iter().filter(|machine| machine.uuid.starts_with(&wanted));
         match (found.next(), found.next()) {
             (Some(machine), None) => Ok(machine),
@@ -121,7 +125,8 @@ impl Args {
             return Err(Stop::refused(format!("Permission denied: {node}")));
         }
         if self.dry_run {
-            let would = Deed::new("would define", "node", node.as_str()).with("uuid", machine.uuid.as_str());
+            let node = node_to_define(&ctx.snapshot, node)?;
+            let would = Deed::new("would define", "node", &*node).with("uuid", machine.uuid.as_str());
             let line = format!("~ {node}: the machine {} would become this node", machine.uuid);
             return out.report(&would.line(line));
         }

@@ -3,6 +3,7 @@
 use super::records::{all, cell, cell_or, method_of};
 use crate::edits::{Edits, transact};
 use dawn_bootd::command::{Command, Ctx, Kind};
+use dawn_bootd::discovery::node_to_define;
 use dawn_bootd::output::{Deed, Done, Out, Stop};
 use dawn_cluster::Edit;
 
@@ -50,7 +51,8 @@ impl Command for Args {
             return Err(Stop::refused(format!("Permission denied: {node}")));
         }
         if self.dry_run {
-            let would = Deed::new("would define", "node", node.as_str()).with("uuid", uuid.as_str());
+            let node = node_to_define(&ctx.snapshot, node)?;
+            let would = Deed::new("would define", "node", &*node).with("uuid", uuid.as_str());
             return out.report(&would.line(format!("~ {node}: the machine {uuid} would become this node")));
         }
         let who = ctx.call.username.as_deref().unwrap_or(&ctx.call.peer_host);

@@ -19,9 +19,16 @@ pub(super) fn boots(site: &Site<'_>) -> Vec<Finding> {
 struct Explained {
     node: String,
     state: Option<String>,
+    plan: Option<Planned>,
     problems: Vec<Said>,
     conflicts: Vec<Said>,
     advice: Option<Said>,
+}
+
+/// What the node boots: `discovery` for one that has not begun its chain.
+#[derive(Deserialize)]
+struct Planned {
+    boots: String,
 }
 
 /// One thing that is wrong.
@@ -40,7 +47,7 @@ fn read(text: &str) -> Vec<Finding> {
     }
 }
 
-fn node(Explained { node: name, state, problems, conflicts, advice }: Explained) -> Vec<Finding> {
+fn node(Explained { node: name, state, plan, problems, conflicts, advice }: Explained) -> Vec<Finding> {
     let usual = format!("dawn explain {name} shows where each value comes from");
     let advice = advice.map(|advice| advice.hint.unwrap_or(advice.message));
     let cure = |hint: Option<String>| hint.or_else(|| advice.clone()).unwrap_or_else(|| usual.clone());
@@ -51,7 +58,9 @@ fn node(Explained { node: name, state, problems, conflicts, advice }: Explained)
             Finding::failed(message, cure(said.hint)).with("code", said.code)
         })
         .collect();
-    match state.filter(|state| !state.is_empty()) {
+    let begins_chain =
+        plan.filter(|plan| plan.boots == "discovery").map(|_| "the discovery system".to_owned());
+    match state.filter(|state| !state.is_empty()).or(begins_chain) {
         _ if !findings.is_empty() => {}
         None => findings.push(Finding::failed(
             format!("{name} would not boot: it has no boot state"),
@@ -78,7 +87,8 @@ mod tests {
              "problems": [{"code": "no_mac", "message": "it has no MAC", "hint": "give it one"}],
              "conflicts": [{"code": "two_stores", "message": "two rows"}],
              "advice": {"code": "archive_is_old", "message": "its archive is old", "hint": "renew it"}},
-            {"node": "cn3", "state": null, "problems": [], "conflicts": []}
+            {"node": "cn3", "state": null, "problems": [], "conflicts": []},
+            {"node": "cn4", "state": null, "plan": {"boots": "discovery"}, "problems": [], "conflicts": []}
         ]"#;
         let lines = super::super::tests::lines(&read(answer));
         expect_test::expect![[r"
@@ -89,6 +99,7 @@ mod tests {
                      renew it
             [failed] cn3 would not boot: it has no boot state
                      dawn nodeset cn3 osimage=IMAGE
+            [ok]     cn4 would boot: the discovery system
         "]]
         .assert_eq(&lines);
         assert_eq!(read("garbage").len(), 1);

@@ -1,0 +1,108 @@
+//! What packets do to the tables, one after the other, without sockets.
+
+use super::*;
+use dawn_events::Bus;
+
+/// Where packets come from: an address of nobody's here.
+const FROM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 255, 7));
+
+fn discovery(rows: &[(&str, &[(&str, &str)])]) -> Discovery {
+    let model = Arc::new(Model::in_memory().unwrap());
+    let edits = rows.iter().map(|(table, cells)| {
+        let (key, values) = cells.split_first().unwrap();
+        Edit::set(table, &[*key], values).unwrap()
+    });
+    model.apply(Change::new("root", "test", edits.collect())).unwrap();
+    let watcher = Watcher::new(Arc::clone(&model), Arc::new(Bus::default()));
+    Discovery::new(model, Arc::new(watcher))
+}
+
+fn taken(last: u8, elements: &str, is_second: bool) -> Taken {
+    let packet = format!(
+        "<xcatrequest>\n<command>findme</command>\n<arch>x86_64</arch>\n{elements}\n\
+         <mac>virtio_net|eno1|02:00:00:00:00:0{last}|</mac>\n</xcatrequest>\n"
+    );
+    Taken { from: FROM, packet: packet.into_bytes(), is_second }
+}
+
+fn look(discovery: &Discovery, taken: Taken) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    discovery.look(&runtime, taken);
+}
+
+fn cell(discovery: &Discovery, node: &str, column: dawn_cluster::Col) -> String {
+    discovery.model.snapshot().attr(node, column).map(|text| text.to_string()).unwrap_or_default()
+}
+
+fn rows(discovery: &Discovery) -> Vec<(String, String, String)> {
+    let snapshot = discovery.model.snapshot();
+    let all = snapshot.rows("discoverydata").map(|row| {
+        let text = |column| row.get(column).map(ToString::to_string).unwrap_or_default();
+        use col::discoverydata::{METHOD, NODE, UUID};
+        (text(UUID), text(NODE), text(METHOD))
+    });
+    all.collect()
+}
+
+fn row(uuid: &str, node: &str, method: &str) -> (String, String, String) {
+    (uuid.to_owned(), node.to_owned(), method.to_owned())
+}
+
+const NODE: [(&str, &[(&str, &str)]); 2] = [
+    ("nodelist", &[("node", "cn1"), ("groups", "all")]),
+    ("hosts", &[("node", "cn1"), ("ip", "10.1.0.11")]),
+];
+
+/// A packet that was put back is of a machine that an administrator has made a node meanwhile: it is not
+/// found a second time. Its next packets change the inventory and nothing else.
+#[test]
+fn a_machine_is_found_once() {
+    let discovery = discovery(&NODE);
+    let machine = "<uuid>u-1</uuid>";
+    look(&discovery, taken(1, machine, false));
+    assert_eq!(rows(&discovery), [row("u-1", "", "undef")]);
+    discovery.define("root", "u-1", "cn1").unwrap();
+    assert_eq!(rows(&discovery), [row("u-1", "cn1", "manual")]);
+    let before = discovery.model.snapshot().seq();
+    look(&discovery, taken(1, machine, true));
+    assert_eq!(discovery.model.snapshot().seq(), before);
+
+    look(&discovery, taken(1, "<uuid>u-1</uuid>\n<memory>64GB</memory>\n<bmc>10.9.9.9</bmc>", false));
+    assert_eq!(rows(&discovery), [row("u-1", "cn1", "manual")]);
+    assert_eq!(cell(&discovery, "cn1", col::hwinv::MEMORY), "64GB");
+    assert_eq!(cell(&discovery, "cn1", col::ipmi::BMC), "");
+}
+
+/// Machines that share a UUID are approved one by one.
+#[test]
+fn machines_of_one_uuid_wait_each() {
+    let discovery = discovery(&NODE);
+    for last in [1, 2] {
+        look(&discovery, taken(last, "<uuid>u-1</uuid>", false));
+    }
+    let waiting: Vec<String> = discovery.waiting().into_iter().map(|waiting| waiting.uuid).collect();
+    assert_eq!(waiting, ["u-1", "u-1-020000000002"]);
+    discovery.define("root", "u-1-020000000002", "cn1").unwrap();
+    assert_eq!(cell(&discovery, "cn1", col::mac::MAC), "02:00:00:00:00:02");
+    let waiting: Vec<String> = discovery.waiting().into_iter().map(|waiting| waiting.uuid).collect();
+    assert_eq!(waiting, ["u-1"]);
+}
+
+/// A node that a range defines has its status from the first moment on; the machine that comes too late is
+/// told apart from one that nothing fits.
+#[test]
+fn a_range_that_is_used_up() {
+    let site = ("site", [("key", SITE_KEY), ("value", "noderange=dn[9-10],hostiprange=10.1.0.9-10.1.0.10")]);
+    let discovery = discovery(&[(site.0, &site.1)]);
+    for last in 1..=3 {
+        look(&discovery, taken(last, &format!("<uuid>u-{last}</uuid>"), false));
+    }
+    let of = |node| (cell(&discovery, node, col::hosts::IP), cell(&discovery, node, col::nodelist::STATUS));
+    assert_eq!(of("dn9"), ("10.1.0.9".into(), "discovered".into()));
+    assert_eq!(of("dn10"), ("10.1.0.10".into(), "discovered".into()));
+    let waiting = discovery.waiting();
+    assert_eq!(waiting.len(), 1);
+    let reason = "nothing in the tables fits this machine; all nodes of the range have a machine";
+    assert_eq!(waiting[0].reason, reason);
+    assert_eq!(discovery.model.snapshot().site(SITE_KEY), None);
+}
