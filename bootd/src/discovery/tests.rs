@@ -48,10 +48,8 @@ fn row(uuid: &str, node: &str, method: &str) -> (String, String, String) {
     (uuid.to_owned(), node.to_owned(), method.to_owned())
 }
 
-const NODE: [(&str, &[(&str, &str)]); 2] = [
-    ("nodelist", &[("node", "cn1"), ("groups", "all")]),
-    ("hosts", &[("node", "cn1"), ("ip", "10.1.0.11")]),
-];
+const NODE: [(&str, &[(&str, &str)]); 2] =
+    [("nodelist", &[("node", "cn1"), ("groups", "all")]), ("hosts", &[("node", "cn1"), ("ip", "10.1.0.11")])];
 
 /// A packet that was put back is of a machine that an administrator has made a node meanwhile: it is not
 /// found a second time. Its next packets change the inventory and nothing else.
