@@ -48,7 +48,8 @@ pub fn warning(data: &Path) -> Option<String> {
 }
 
 /// What to do about it.
-pub const CURE: &str = "chmod 600 on each file; make passwords and keys new if this machine has other users";
+pub const CURE: &str =
+    "`chmod 600` on each file; make passwords and keys new if this machine has other users";
 
 /// The files with their modes.
 fn found(data: &Path) -> Vec<(PathBuf, u32)> {

@@ -165,7 +165,7 @@ async fn serve(args: &Args, given: &Given, registry: Registry) -> Result<()> {
     let notify = given.notify_socket.as_deref();
     check_interfaces(&args.interface)?;
     let data = given.directory.join(&args.data);
-    let make = format!("make it: dawn init --data {}", data.display());
+    let make = format!("make it: `dawn init --data {}`", data.display());
     let data = data.canonicalize().map_err(|error| {
         let text = format!("no data directory {}", data.display());
         CommandError::not_found(text).cause(error).hint(make.as_str())
@@ -262,7 +262,7 @@ fn described(opened: Result<Model, ModelError>, data: &Path) -> Result<Model> {
         Err(error @ ModelError::Store(StoreError::Missing { .. })) => {
             let text = "Nothing is served: without its tables this machine would not know any node.";
             let hint = format!(
-                "put the database back from a backup, or begin with an empty one: dawn init --data {}",
+                "put the database back from a backup, or begin with an empty one: `dawn init --data {}`",
                 data.display()
             );
             Err(CommandError::not_found(format!("{error}\n{text}")).hint(hint).into())

@@ -5,7 +5,7 @@
 
 use crate::output::{CommandError, ErrorKind, Problem};
 use dawn_cluster::{Advised, NotServed};
-use dawn_deploy::DeployError;
+use dawn_deploy::{DeployError, FileError, Problem as Directive};
 use dawn_plan::PlanError;
 use dawn_plan::destiny::DestinyError;
 use dawn_serving::Late;
@@ -97,6 +97,35 @@ pub enum Unready {
     },
 }
 
+/// The kind of an error of a plan.
+fn of_plan(error: &PlanError) -> ErrorKind {
+    match error {
+        PlanError::NoNode(_) | PlanError::NoImage { .. } => ErrorKind::NotFound,
+        PlanError::NoInstaller { .. } | PlanError::StaticAddress(_) => ErrorKind::Refused,
+        _ => ErrorKind::Conflict,
+    }
+}
+
+/// The kind of an error of the answers for an installer.
+fn of_answers(error: &DeployError) -> ErrorKind {
+    let of_file = |error: &FileError| match error {
+        FileError::Absent => ErrorKind::NotFound,
+        FileError::Outside(_) => ErrorKind::Refused,
+        FileError::Failed(_) => ErrorKind::Conflict,
+    };
+    match error {
+        DeployError::Plan(error) => of_plan(error),
+        DeployError::NoTemplate { reason, .. } => of_file(reason),
+        DeployError::NoMasterAddress { .. } => ErrorKind::Conflict,
+        DeployError::Render(error) => match error.problem.as_ref() {
+            Directive::Plan(error) => of_plan(error),
+            Directive::Unreadable { reason, .. } => of_file(reason),
+            Directive::Command | Directive::NotImplemented => ErrorKind::Refused,
+            _ => ErrorKind::Conflict,
+        },
+    }
+}
+
 fn places(kernels: &[PathBuf]) -> String {
     let places: Vec<String> = kernels.iter().map(|kernel| kernel.display().to_string()).collect();
     places.join(" or ")
@@ -132,6 +161,9 @@ impl Unready {
             Self::Disk { .. } => ErrorKind::Unavailable,
             Self::NotAsked { .. } => ErrorKind::Usage,
             Self::Destiny(error) => CommandError::from(error.clone()).kind(),
+            Self::Plan(error) => of_plan(error),
+            Self::Answers(error) => of_answers(error),
+            Self::NoInstaller { .. } => ErrorKind::NotFound,
             _ => ErrorKind::Conflict,
         }
     }
@@ -140,12 +172,12 @@ impl Unready {
     #[must_use]
     pub fn hint(&self, node: &str) -> Option<String> {
         match self {
-            Self::NoMac => Some(format!("set one: chdef {node} mac=<address>")),
-            Self::NoAddress => Some(format!("set one: chdef {node} ip=<address>")),
+            Self::NoMac => Some(format!("set one: `chdef {node} mac=ADDRESS`")),
+            Self::NoAddress => Some(format!("set one: `chdef {node} ip=ADDRESS`")),
             Self::Netboot(error) => error.hint(),
             Self::Plan(error) => error.hint(),
             Self::Answers(error) => error.hint(),
-            Self::NotBuilt { command, .. } => Some(format!("run: {command}")),
+            Self::NotBuilt { command, .. } => Some(format!("run `{command}`")),
             Self::NoInstaller { image, .. } => {
                 Some(format!("copy the medium there, or set pkgdir of the image {image}"))
             }
@@ -198,8 +230,8 @@ pub enum Advice {
 impl Advised for Advice {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::OtherBuild(image) => Some(format!("renew them: genimage --onlyinitrd {image}")),
-            Self::OldArchive(image) => Some(format!("renew it: packimage {image}")),
+            Self::OtherBuild(image) => Some(format!("renew them: `genimage --onlyinitrd {image}`")),
+            Self::OldArchive(image) => Some(format!("renew it: `packimage {image}`")),
             Self::Disk { .. } => None,
         }
     }
@@ -215,5 +247,43 @@ impl Advice {
             Self::Disk { .. } => "disk_away",
         };
         Problem::new(code, self).hint(self.hint())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dawn_deploy::RenderError;
+
+    #[test]
+    fn what_does_not_exist_is_not_found() {
+        let image = || PlanError::NoImage { image: "gone".to_owned() };
+        let directive = |problem| {
+            let (file, directive) = ("compute.tmpl".to_owned(), "#INCLUDE:x#".to_owned());
+            Unready::from(DeployError::from(RenderError {
+                file,
+                line: 3,
+                directive,
+                problem: Box::new(problem),
+            }))
+        };
+        let absent = || Directive::Unreadable { path: "/x".to_owned(), reason: FileError::Absent };
+        let template = |reason| Unready::from(DeployError::NoTemplate { path: "/t".to_owned(), reason });
+        for (unready, kind) in [
+            (Unready::from(image()), ErrorKind::NotFound),
+            (Unready::from(DeployError::from(image())), ErrorKind::NotFound),
+            (Unready::from(PlanError::NoServer("cn1".to_owned())), ErrorKind::Conflict),
+            (Unready::from(PlanError::StaticAddress("cn1".to_owned())), ErrorKind::Refused),
+            (Unready::NoInstaller { image: "im1".to_owned(), kernels: Vec::new() }, ErrorKind::NotFound),
+            (template(FileError::Absent), ErrorKind::NotFound),
+            (template(FileError::Outside("/install".to_owned())), ErrorKind::Refused),
+            (directive(absent()), ErrorKind::NotFound),
+            (directive(Directive::Command), ErrorKind::Refused),
+            (directive(Directive::NoHash), ErrorKind::Conflict),
+            (Unready::NoMac, ErrorKind::Conflict),
+        ] {
+            assert_eq!(unready.kind(), kind, "{unready}");
+            assert_eq!(unready.error("cn1").kind(), kind, "{unready}");
+        }
     }
 }

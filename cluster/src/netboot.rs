@@ -106,6 +106,6 @@ impl Advised for NotServed {
     fn hint(&self) -> Option<String> {
         let served = MEANINGS.iter().filter(|(_, netboot)| netboot.is_some());
         let known = served.map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
-        Some(format!("Dawn boots {known}; set one: chdef {} netboot=xnba", self.node))
+        Some(format!("Dawn boots {known}; set one: `chdef {} netboot=xnba`", self.node))
     }
 }

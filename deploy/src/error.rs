@@ -156,7 +156,7 @@ impl Advised for Problem {
             Self::Unreadable { reason, .. } => reason.hint(),
             Self::Plan(error) => error.hint(),
             Self::NoVariable(name) => Some(format!(
-                "set it in the image: chdef -t osimage IMAGE environvar={name}=VALUE, or write the path in full"
+                "set it in the image: `chdef -t osimage IMAGE environvar={name}=VALUE`, or write the path in full"
             )),
             Self::Deep(_) => Some("does a file include itself?".to_owned()),
             Self::NoTable { name, .. } if name.ends_with(".tab") => {
@@ -164,10 +164,10 @@ impl Advised for Problem {
             }
             Self::NoTable { meant: name, .. } | Self::NoColumn { meant: name, .. } => meant(name),
             Self::NoValue { set, .. } => {
-                Some(format!("set it: {set}; or write TABLEBLANKOKAY for a value that may be missing"))
+                Some(format!("set it: `{set}`; or write TABLEBLANKOKAY for a value that may be missing"))
             }
-            Self::DebugMode(_) => Some("set it: chtab key=xcatdebugmode site.value=0".to_owned()),
-            Self::NoMac(node) => Some(format!("set it: chdef {node} mac=MAC")),
+            Self::DebugMode(_) => Some("set it: `chtab key=xcatdebugmode site.value=0`".to_owned()),
+            Self::NoMac(node) => Some(format!("set it: `chdef {node} mac=MAC`")),
             Self::Command => Some(
                 "let a script do it and name its output in an #INCLUDE:, or do it in the %post part"
                     .to_owned(),

@@ -61,7 +61,8 @@ pub(crate) fn report<T: DeserializeOwned>(
         .map_err(|error| CommandError::internal(format!("the answer of {command}")).cause(error))
 }
 
-/// Sends a request from this process's directory and fails on its first error.
+/// Sends a request from this process's directory. What the daemon refuses is one error, with the kind and the
+/// hints that it has there.
 pub(crate) fn send(environment: &Environment, request: Request) -> Result<Vec<Response>, CommandError> {
     let request = Request {
         cwd: Some(environment.directory.to_string_lossy().into_owned()),
@@ -69,9 +70,11 @@ pub(crate) fn send(environment: &Environment, request: Request) -> Result<Vec<Re
         ..request
     };
     let responses = fetch(&environment.client(false), &request).map_err(not_answered)?;
-    let errors: Vec<&str> =
-        responses.iter().flat_map(|response| response.error.iter()).map(String::as_str).collect();
-    if errors.is_empty() { Ok(responses) } else { Err(CommandError::refused(errors.join("\n"))) }
+    let errors = responses.iter().filter_map(CommandError::of_answer);
+    match errors.reduce(|all, error| all.and(&error)) {
+        None => Ok(responses),
+        Some(error) => Err(error),
+    }
 }
 
 /// The error for a request that the daemon did not answer.
@@ -89,7 +92,7 @@ pub(crate) fn not_answered(error: ClientError) -> CommandError {
 pub(crate) fn show(answers: &[Response], out: &mut Out<'_>) -> Done {
     for answer in answers {
         answer.info.iter().try_for_each(|line| out.notice(line))?;
-        answer.warning.iter().try_for_each(|text| out.warning(text))?;
+        answer.warning.iter().try_for_each(|text| out.warning(text.as_str()))?;
     }
     Ok(())
 }

@@ -269,7 +269,7 @@ fn commands_and_their_exit_codes() {
         $ xdsh n4-n6 -o '-p PORT' 'echo it is there;'
         ! [mn]: n5: Host key verification failed: n5 shows ssh-ed25519 SHA256:.., which is not its key
         ! [mn]: n6: ssh: connect to host n6 port PORT: Connection refused
-        ! n5: Hint: another machine may answer in its place. If the node was installed again by other means, `makeknownhosts n5 --scan` accepts its new key.
+        ! n5: Hint: Another machine may answer in its place. If the node was installed again by other means, `makeknownhosts n5 --scan` accepts its new key.
         n4: it is there
         rc=2
         $ xdsh n1,n6 -o '-p PORT' -m --nodestatus -Q true
@@ -802,7 +802,7 @@ fn updatenode_brings_files_and_runs_scripts() {
         n7: postscript start..: otherpkgs
         $ updatenode n7,n8 -S --node-options '-o Port=PORT'
         ! Error: [mn]: updatenode command does not support software maintenance to diskless node.
-        ! Hint: a diskless node has the software of its image: genimage, packimage, and boot it again.
+        ! Hint: A diskless node has the software of its image: `genimage`, `packimage`, and boot it again.
         rc=1
         $ updatenode n6 -F --node-options '-o Port=PORT'
         There were no syncfiles defined to process. File synchronization has completed.

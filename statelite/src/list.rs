@@ -29,7 +29,7 @@ pub enum ListError {
 
 impl Advised for ListError {
     fn hint(&self) -> Option<String> {
-        let hint = "correct the table; `dawn litefile <node>` shows the list";
+        let hint = "correct the table; `dawn litefile NODE` shows the list";
         matches!(self, Self::Files(_)).then(|| hint.to_owned())
     }
 }

@@ -75,23 +75,23 @@ pub enum PlanError {
 impl Advised for PlanError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::NoState { node, .. } => Some(format!("set one: nodeset {node} osimage=<image>")),
+            Self::NoState { node, .. } => Some(format!("set one: `nodeset {node} osimage=IMAGE`")),
             Self::ImageIncomplete { image, column } => {
-                Some(format!("set it: chdef -t osimage {image} {column}=<value>"))
+                Some(format!("set it: `chdef -t osimage {image} {column}=VALUE`"))
             }
             Self::NoServer(_) => Some(
                 "set noderes.xcatmaster or site.master, or give this machine an address in the node's network"
                     .to_owned(),
             ),
             Self::Name(_) => Some("give it another name".to_owned()),
-            Self::NoDiscovery => Some("make it: mknb x86_64".to_owned()),
+            Self::NoDiscovery => Some("make it: `mknb x86_64`".to_owned()),
             Self::NoInstaller { .. } => {
                 Some("Dawn knows those of Enterprise Linux, Fedora, SUSE, Debian and Ubuntu".to_owned())
             }
             Self::NoMedia { image } => {
-                Some(format!("copy the medium to it: chdef -t osimage {image} pkgdir=<directory>"))
+                Some(format!("copy the medium to a directory and name it: `chdef -t osimage {image} pkgdir=DIRECTORY`"))
             }
-            Self::StaticAddress(_) => Some("remove the key: chtab -d key=managedaddressmode site".to_owned()),
+            Self::StaticAddress(_) => Some("remove the key: `chtab -d key=managedaddressmode site`".to_owned()),
             Self::NoNode(_) | Self::NoImage { .. } | Self::Argument { .. } | Self::NotServed { .. } => None,
         }
     }

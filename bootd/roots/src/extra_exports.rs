@@ -65,7 +65,8 @@ pub enum ExtraError {
 
 impl Advised for ExtraError {
     fn hint(&self) -> Option<String> {
-        let form = "a line is a directory and its clients, such as /srv/data 10.1.0.0/16(rw,no_root_squash)";
+        let form =
+            "a line is a directory and its clients, such as `/srv/data 10.1.0.0/16(rw,no_root_squash)`";
         matches!(self, Self::Line { .. }).then(|| form.to_owned())
     }
 }

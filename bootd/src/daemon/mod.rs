@@ -19,7 +19,7 @@ use crate::database::Place;
 use crate::kept_reports::{self, KeptReports};
 use crate::mypostscript;
 use crate::node_edits;
-use crate::output::{Done, Out, Stop};
+use crate::output::{CommandError, Done, Out, Stop};
 use crate::patience::{self, Patience};
 use crate::requests::{getbmcconfig, syncfiles};
 use dawn_cluster::{Change, Edit, Model, Reason, Snapshot, col};
@@ -405,13 +405,13 @@ impl Dispatcher for Daemon {
         }
     }
 
-    fn hint(&self, command: &str) -> String {
-        match self.registry.find(command) {
-            Some(_) => {
-                format!("'{command}' works on files of its caller: run `dawn {command}` on this machine.")
-            }
-            None => self.registry.unknown(command).to_string(),
-        }
+    fn unknown(&self, command: &str) -> String {
+        let error = match self.registry.find(command) {
+            Some(_) => CommandError::refused(format!("'{command}' works on files of its caller"))
+                .hint(format!("run `dawn {command}` on the daemon's machine.")),
+            None => self.registry.unknown(command),
+        };
+        error.to_string()
     }
 
     fn put_in_order(&self, request: &mut Request) {

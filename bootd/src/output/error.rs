@@ -8,18 +8,23 @@ use dawn_cluster::csv::CsvError;
 use dawn_cluster::utf8::NotUtf8;
 use dawn_cluster::{Advised, EditError, ModelError, NewNameError, StoreError};
 use dawn_plan::destiny::DestinyError;
+use dawn_wire::text::sentence;
 use dawn_xcatd::dispatch::unknown_nodes;
-use dawn_xcatd::hint_line;
+use dawn_xcatd::{Element, Response, hint_line};
 use std::error::Error;
 use std::fmt;
 
 /// xCAT's exit code for what its database refuses.
 pub const DATABASE_CODE: i32 = 4;
+/// Element of the kind of an error in an answer.
+const KIND: &str = "errorkind";
+/// Element of each of its hints.
+const HINT: &str = "errorhint";
 /// The exit code of every other error.
 const CODE: i32 = 1;
 
 /// What the caller can do after an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// The words are wrong; other words help.
@@ -94,18 +99,20 @@ impl CommandError {
         Self { is_unsigned: true, ..Self::not_found(unknown_nodes(names)) }
     }
 
-    /// Adds what the caller can do: a sentence, shown after `Hint: `.
+    /// Adds what the caller can do: a sentence, shown after `Hint: `. Commands in it stand in backticks.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+        self.hints.push(sentence(&hint.into()));
         self
     }
 
     /// Adds what the caller can do, if that is known.
     #[must_use]
-    pub fn maybe_hint(mut self, hint: Option<impl Into<String>>) -> Self {
-        self.hints.extend(hint.map(Into::into));
-        self
+    pub fn maybe_hint(self, hint: Option<impl Into<String>>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
     }
 
     /// Adds what an error says to do, if it says so.
@@ -145,11 +152,6 @@ impl CommandError {
         self.code
     }
 
-    /// Clients show it without the daemon's name.
-    pub fn is_unsigned(&self) -> bool {
-        self.is_unsigned
-    }
-
     /// Hints, in the order in which they are shown.
     pub fn hints(&self) -> &[String] {
         &self.hints
@@ -161,6 +163,50 @@ impl CommandError {
             Some(cause) => format!("{}: {cause}", self.message),
             None => self.message.clone(),
         }
+    }
+}
+
+/// How an error travels: its lines with its exit code, and its kind and hints as elements, which clients of
+/// xCAT skip.
+impl From<CommandError> for Response {
+    fn from(error: CommandError) -> Self {
+        let kind = serde_json::to_value(error.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned));
+        let kind = kind.map(|kind| Element::text(KIND, kind));
+        let hints = error.hints.iter().map(|hint| Element::text(HINT, hint.as_str()));
+        let other = kind.into_iter().chain(hints).collect();
+        let (unsigned, lines) = (error.is_unsigned, error.to_string());
+        Self { unsigned, other, ..Self::error(lines, Some(error.code)) }
+    }
+}
+
+impl CommandError {
+    /// The error of an answer, as it was before it travelled: kind, hints and exit code, and the message with
+    /// its cause. `None`: the answer has no error. A daemon that does not say the kind refused.
+    pub fn of_answer(answer: &Response) -> Option<Self> {
+        let lines = answer.error.first()?;
+        let texts = |name: &'static str| {
+            let elements = answer.other.iter().filter(move |element| element.name == name);
+            elements.map(|element| element.text.as_str())
+        };
+        let hints: Vec<&str> = texts(HINT).collect();
+        let below = hints.iter().map(|hint| format!("\n{}", hint_line(hint))).collect::<String>();
+        let message = lines.strip_suffix(below.as_str()).unwrap_or(lines);
+        let read = |kind: &str| serde_json::from_value(serde_json::Value::from(kind)).ok();
+        let kind = texts(KIND).find_map(read).unwrap_or(ErrorKind::Refused);
+        let code = answer.errorcode.first().copied().unwrap_or(CODE);
+        let error = Self::new(kind, message).with_code(code);
+        Some(hints.into_iter().fold(error, Self::hint))
+    }
+
+    /// Another error below this one: its message and hints are added.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.message = format!("{}\n{}", self.reason(), other.reason());
+        self.cause = None;
+        let new = other.hints.iter().filter(|hint| !self.hints.contains(hint)).cloned();
+        let new: Vec<String> = new.collect();
+        self.hints.extend(new);
+        self
     }
 }
 
@@ -254,9 +300,28 @@ mod tests {
         let error = error.hint("is the BMC powered?").hint("is hosts.ip right?");
         assert_eq!(
             error.to_string(),
-            "cn1: no answer within 5 s\nHint: is the BMC powered?\nHint: is hosts.ip right?"
+            "cn1: no answer within 5 s\nHint: Is the BMC powered?\nHint: Is hosts.ip right?"
         );
         assert_eq!((error.kind(), error.code()), (ErrorKind::Unavailable, 1));
+    }
+
+    #[test]
+    fn an_error_arrives_as_it_was_sent() {
+        let sent =
+            CommandError::not_found("no image im1").hint("`lsdef -t osimage` lists them").cause("empty");
+        let mut text = String::new();
+        Response::from(sent).write(&mut text);
+        let answer = Response::parse(&text).expect("a response");
+        let error = CommandError::of_answer(&answer).expect("an error");
+        assert_eq!((error.kind(), error.code()), (ErrorKind::NotFound, 1));
+        assert_eq!(error.reason(), "no image im1: empty");
+        assert_eq!(error.hints(), ["`lsdef -t osimage` lists them."]);
+        let both = error.and(&CommandError::usage("no image im2").hint("`lsdef -t osimage` lists them"));
+        assert_eq!(both.reason(), "no image im1: empty\nno image im2");
+        assert_eq!((both.kind(), both.hints().len()), (ErrorKind::NotFound, 1));
+        let old = CommandError::of_answer(&Response::error("no", Some(4))).expect("an error");
+        assert_eq!((old.kind(), old.code(), old.reason().as_str()), (ErrorKind::Refused, 4, "no"));
+        assert!(CommandError::of_answer(&Response::default()).is_none());
     }
 
     #[test]

@@ -8,10 +8,12 @@
 mod error;
 mod problem;
 mod report;
+mod warning;
 
 pub use error::{CommandError, DATABASE_CODE, ErrorKind};
 pub use problem::Problem;
 pub use report::{Deed, Lines, Report};
+pub use warning::Warning;
 
 use dawn_xcatd::{Data, Element, Gone, NodeItem, Response, Sink};
 use report::{Failure, JsonList, Message, NodeFailure, NodeText, Usage};
@@ -230,10 +232,8 @@ impl<'a> Out<'a> {
 
     /// An error; the command continues.
     pub fn error(&mut self, error: impl Into<CommandError>) -> Done {
-        let error = error.into();
         self.failed = true;
-        let unsigned = error.is_unsigned();
-        self.send(Response { unsigned, ..Response::error(error.to_string(), Some(error.code())) })
+        self.send(error.into().into())
     }
 
     /// `node: Error: text`: why a node has no result. With `--json` it is an element of the list, as every
@@ -267,16 +267,16 @@ impl<'a> Out<'a> {
     }
 
     /// A warning.
-    pub fn warning(&mut self, text: impl Into<String>) -> Done {
-        self.send(Response { warning: vec![text.into()], ..Response::default() })
+    pub fn warning(&mut self, warning: impl Into<Warning>) -> Done {
+        self.send(Response { warning: vec![warning.into().to_string()], ..Response::default() })
     }
 
-    /// Warnings, `max` at most; `rest` is the sentence for the number of those that are left out.
+    /// Warnings, `max` at most; `rest` is the warning for the number of those that are left out.
     pub fn warnings(
         &mut self,
         texts: impl IntoIterator<Item = String>,
         max: usize,
-        rest: impl FnOnce(usize) -> String,
+        rest: impl FnOnce(usize) -> Warning,
     ) -> Done {
         let mut texts = texts.into_iter();
         texts.by_ref().take(max).try_for_each(|text| self.warning(text))?;

@@ -2,6 +2,7 @@
 //! do.
 
 use super::Lines;
+use dawn_wire::text::sentence;
 use dawn_xcatd::hint_line;
 use serde::Serialize;
 use std::fmt;
@@ -24,7 +25,7 @@ impl Problem {
     /// What to do about it, if that is known.
     #[must_use]
     pub fn hint(mut self, hint: Option<String>) -> Self {
-        self.hint = hint;
+        self.hint = hint.map(|hint| sentence(&hint));
         self
     }
 

@@ -1,6 +1,6 @@
 //! Results as data: a [`Report`] renders as xCAT's lines and as JSON.
 
-use super::{CommandError, Done, Out};
+use super::{CommandError, Done, Out, Warning};
 use dawn_xcatd::{Element, NodeItem, Response};
 use std::collections::BTreeMap;
 
@@ -36,8 +36,8 @@ impl Lines<'_, '_> {
     }
 
     /// A part that needs attention and is not an error.
-    pub fn warning(&mut self, text: impl Into<String>) -> Done {
-        self.0.warning(text)
+    pub fn warning(&mut self, warning: impl Into<Warning>) -> Done {
+        self.0.warning(warning)
     }
 
     /// Verb-specific elements, which programs read.

@@ -91,7 +91,8 @@ fn warn_of_other_server(error: &ListenError, wanted: &[Wanted]) {
     let holders: Vec<String> = held_ports::held_by_others(wanted).iter().map(ToString::to_string).collect();
     let holders = if holders.is_empty() { String::new() } else { format!(" ({})", holders.join(", ")) };
     tracing::warn!(
-        "the name server does not run: {error}{holders}. Stop the other server and start Dawn again; or, if the names \
-         are to stay there, run `chtab key=dnshandler site.value=ddns` and make its files with `makedns`"
+        hint = "Stop the other server and start Dawn again; or, if the names are to stay there, give them to it with \
+                `chtab key=dnshandler site.value=ddns` and `makedns`.",
+        "the name server does not run: {error}{holders}"
     );
 }

@@ -131,8 +131,8 @@ pub trait Dispatcher: Send + Sync + 'static {
     fn expand(&self, noderange: &str, call: &Call) -> Expanded;
     /// Whether a command of that name exists and whether it takes nodes that must be known.
     fn knows(&self, command: &str) -> Option<NodeUse>;
-    /// The error for a caller whose command is not [known](Dispatcher::knows).
-    fn hint(&self, command: &str) -> String {
+    /// The lines of the error for a caller whose command is not [known](Dispatcher::knows).
+    fn unknown(&self, command: &str) -> String {
         format!("there is no command '{command}'")
     }
     /// Puts a request that [`Dispatcher::knows`] into the form its command expects, whichever client sent it.
@@ -255,7 +255,7 @@ fn expand(dispatcher: &dyn Dispatcher, call: &Call) -> Expanded {
 /// xCAT answers the error without an exit code, so that `rpower cn1 on && …` would continue.
 fn unsupported(dispatcher: &dyn Dispatcher, command: &str) -> Response {
     let shown: String = command.chars().take(COMMAND_SHOWN_MAX).collect();
-    Response { info: vec![dispatcher.hint(&shown)], ..Response::error("Unsupported request", Some(1)) }
+    Response { info: vec![dispatcher.unknown(&shown)], ..Response::error("Unsupported request", Some(1)) }
 }
 
 fn refusal(unknown: &[String], fatal: Option<String>) -> Option<Response> {

@@ -3,6 +3,8 @@
 //! Children are in alphabetical order and `xcatdsource` comes last, one element a line: nodes read
 //! these with `sed` and take what follows the payload for noise.
 
+use dawn_wire::text::sentence;
+
 use crate::xml::{Element, XmlError, escape_into};
 
 /// The mark of [`Response::stream`].
@@ -10,7 +12,7 @@ const STREAM: &str = "stream";
 
 /// The line of a hint, below its error: the one place that gives hints their form.
 pub fn hint_line(hint: &str) -> String {
-    format!("Hint: {hint}")
+    format!("Hint: {}", sentence(hint))
 }
 
 /// Text, or the description/contents pair that clients print as `desc: contents`.

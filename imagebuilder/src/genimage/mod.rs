@@ -146,10 +146,10 @@ fn known_names() -> String {
 /// Which package brings a program that is missing.
 fn package_hint(program: &str) -> Option<&'static str> {
     const PACKAGES: &[(&str, &str)] = &[
-        ("mmdebstrap", "install the package mmdebstrap: apt-get install mmdebstrap"),
-        ("dnf", "install the package dnf: apt-get install dnf"),
-        ("zypper", "install the package zypper: apt-get install zypper"),
-        ("rpm", "install the package rpm: apt-get install rpm"),
+        ("mmdebstrap", "install the package mmdebstrap: `apt-get install mmdebstrap`"),
+        ("dnf", "install the package dnf: `apt-get install dnf`"),
+        ("zypper", "install the package zypper: `apt-get install zypper`"),
+        ("rpm", "install the package rpm: `apt-get install rpm`"),
     ];
     PACKAGES.iter().find(|(name, _)| *name == program).map(|(_, hint)| *hint)
 }
@@ -170,7 +170,7 @@ fn output_hint(output: &str) -> Option<&'static str> {
             "NO_PUBKEY",
             "the mirror is signed with a key this machine does not have; add it to pkgdir as signed-by",
         ),
-        ("Operation not permitted", "genimage must run as root"),
+        ("Operation not permitted", "`genimage` must run as root"),
     ];
     HINTS.iter().find(|(text, _)| output.contains(text)).map(|(_, hint)| *hint)
 }

@@ -7,7 +7,7 @@
 use crate::sources;
 use dawn_bootd::boot_services::BootServices;
 use dawn_bootd::dhcp::{Answers, Silence};
-use dawn_bootd::output::{Done, Out};
+use dawn_bootd::output::{Done, Out, Warning};
 use dawn_cluster::{
     Col, Guid, MANAGEMENT_GROUP, RowChange, Snapshot, Text, col, parse_mac_column, parse_mac_column_as,
 };
@@ -35,7 +35,7 @@ pub fn warn_dhcp(
     let all = boot.dhcp_problems(after);
     let new = all.into_iter().filter(|problem| !old.contains(problem));
     out.warnings(new, TOLD_MAX, |more| {
-        format!("{more} more invalid values; run `dawn makedhcp -n` to list them.")
+        Warning::new(format!("{more} more invalid values")).hint("`dawn makedhcp -n` lists them.")
     })
 }
 
@@ -53,7 +53,8 @@ pub fn warn(
     }
     let answers = boot.dhcp_answers(after);
     let problems = nodes.into_iter().flat_map(|node| problems(&node, before, after, &answers, boot));
-    let rest = |more| format!("{more} more such nodes; run `dawn makedhcp NODERANGE` to list them.");
+    let rest =
+        |more| Warning::new(format!("{more} more such nodes")).hint("`dawn makedhcp NODERANGE` lists them.");
     out.warnings(problems, TOLD_MAX, rest)
 }
 

@@ -4,7 +4,7 @@
 //! same image are alike: one of each kind is looked at, so that a change for ten thousand nodes costs what
 //! one for a few does.
 
-use dawn_bootd::output::{Done, Out, Problem};
+use dawn_bootd::output::{Done, Out, Problem, Warning};
 use dawn_bootd::stores::StoreProblem;
 use dawn_cluster::{RowChange, Snapshot, Text, schema};
 use dawn_plan::localdisk::LayoutError;
@@ -36,8 +36,8 @@ pub fn warn(rows: &[RowChange], before: &Snapshot, after: &Snapshot, out: &mut O
         for new in conflicts(after, &first).into_iter().filter(|conflict| !old.contains(conflict)) {
             told += 1;
             if told > TOLD_MAX {
-                return out
-                    .warning("There are more contradictions; run `dawn explain NODERANGE` to list them.");
+                let more = Warning::new("There are more contradictions");
+                return out.warning(more.hint("`dawn explain NODERANGE` lists them."));
             }
             let others = if count > 1 {
                 format!(" (and {} more nodes like {first})", count - 1)

@@ -36,6 +36,6 @@ pub fn warn(rows: &[RowChange], before: &Snapshot, after: &Snapshot, out: &mut O
         })
     });
     out.warnings(later, TOLD_MAX, |more| {
-        format!("and at the next boot of {more} more kinds of running nodes")
+        format!("and at the next boot of {more} more kinds of running nodes").into()
     })
 }

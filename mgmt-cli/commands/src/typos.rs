@@ -51,7 +51,7 @@ pub fn warn(rows: &[RowChange], after: &Snapshot, out: &mut Out<'_>) -> Done {
             texts.extend(unusable_lists(row.table.name(), col.name(), value));
         }
     }
-    out.warnings(texts, TOLD_MAX, |more| format!("and {more} more names that lead nowhere"))
+    out.warnings(texts, TOLD_MAX, |more| format!("and {more} more names that lead nowhere").into())
 }
 
 fn meant(near: Option<&str>) -> String {

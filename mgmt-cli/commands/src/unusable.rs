@@ -27,7 +27,7 @@ pub fn warn(rows: &[RowChange], after: &Snapshot, registry: &Registry, out: &mut
         unknown_commands(rows, registry),
         bad_rules(rows, after),
     ] {
-        out.warnings(texts, TOLD_MAX, |more| format!("and {more} more of this kind"))?;
+        out.warnings(texts, TOLD_MAX, |more| format!("and {more} more of this kind").into())?;
     }
     Ok(())
 }

@@ -21,7 +21,10 @@ fn force_with_directories() {
     assert!(shown.contains("maxssh") && !install.exists() && !top.join("ca").exists(), "{shown}");
     for round in 1..=2 {
         let said = bed.run(&line);
-        assert!(said.contains("dawn undo") && said.contains("Restart the daemon"), "{said}");
+        assert!(
+            said.contains("dawn undo") && said.contains("Hint: Restart it; then `dawn init --data"),
+            "{said}"
+        );
         assert!(install.is_dir() && tftp.is_dir() && top.join("cert/server-cred.pem").exists());
         assert_eq!(top.join("ca.1").exists(), round == 2, "what was not there is not put aside");
     }

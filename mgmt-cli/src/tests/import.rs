@@ -68,7 +68,7 @@ fn a_dump_with_errors_changes_nothing() {
         assert!(tables(&bed) == before, "{file}: something was changed");
     }
     let bed = bed();
-    assert!(bed.run("import xcat nowhere").contains("Hint: run dumpxCATdb -p DIR"));
+    assert!(bed.run("import xcat nowhere").contains("Hint: Run `dumpxCATdb -p DIR`"));
     fs::create_dir(bed.directory.path().join("empty")).expect("a directory");
     assert!(bed.run("import xcat empty").contains("it holds no TABLE.csv"));
     fs::remove_file(bed.directory.path().join("dump/site.csv")).expect("removed");

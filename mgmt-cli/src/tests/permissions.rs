@@ -63,7 +63,10 @@ fn a_denial_explains_itself_to_root() {
     let bed =
         Bed::new("policy priority=0.5 commands=nodels rule=deny\npolicy priority=1 name=root rule=allow");
     let told = bed.run("nodels");
-    assert!(told.contains("policy rule 0.5 denies it. If root is locked out, `dawn init --data /"), "{told}");
+    assert!(
+        told.contains("Hint: Policy rule 0.5 denies it. If root is locked out, `dawn init --data /"),
+        "{told}"
+    );
     for user in [Some("bob"), None] {
         let told = bed.run_as("nodels", None, user, Some("10.0.0.9"));
         assert_eq!(told, "! Error: [mn1]: Permission denied for request\nrc=1\n");

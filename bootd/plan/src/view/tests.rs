@@ -207,12 +207,12 @@ fn refusals_say_why() {
         (
             "pxelinux.cfg/cn2",
             "10.1.0.6",
-            "cn2 has no boot state (chain.currstate is ''). Set one: nodeset cn2 osimage=<image>",
+            "cn2 has no boot state (chain.currstate is ''). Set one: `nodeset cn2 osimage=IMAGE`.",
         ),
         (
             "pxelinux.cfg/default",
             "10.1.0.6",
-            "cn2 has no boot state (chain.currstate is ''). Set one: nodeset cn2 osimage=<image>",
+            "cn2 has no boot state (chain.currstate is ''). Set one: `nodeset cn2 osimage=IMAGE`.",
         ),
     ] {
         assert_eq!(ask(&snapshot, path, peer), Some(Answer::Refused(reason.into())), "{path} from {peer}");
@@ -264,7 +264,7 @@ fn a_node_without_a_plan_says_why_on_its_screen() {
             expect![[r#"
                 #!gpxe
                 :again
-                echo Dawn: cn2 has nothing to boot: cn2 has no boot state (chain.currstate is ''). Set one: nodeset cn2 osimage=<image>
+                echo Dawn: cn2 has nothing to boot: cn2 has no boot state (chain.currstate is ''). Set one: ?nodeset cn2 osimage=IMAGE?.
                 echo Dawn: next try in 10 seconds.
                 sleep 10
                 chain --replace --autofree cn2.uefi || goto again

@@ -110,7 +110,7 @@ impl From {
             )?;
         }
         let made = genesis::make(&source, &tftpdir).map_err(|error| self.failed(&error))?;
-        made.warnings.iter().try_for_each(|text| out.warning(text))?;
+        made.warnings.iter().try_for_each(|text| out.warning(text.as_str()))?;
         let line = format!(
             "Kernel {} ({} MB), initramfs {} MB: unknown machines in a dynamic range boot it from now on.",
             made.kernel,
@@ -127,7 +127,7 @@ impl From {
     /// Why it is not made, and what helps.
     fn failed(&self, error: &GenimageError) -> CommandError {
         let hint = match &self.image {
-            Some(_) => "genimage makes the tree of an image.",
+            Some(_) => "`genimage` makes the tree of an image.",
             None => "install the package linux-image-amd64 on this machine, or name an image with --image.",
         };
         CommandError::not_found(error.to_string()).hint(hint)

@@ -10,10 +10,10 @@ use crate::conflicts::needs;
 use crate::edits::{Edits, transact};
 use dawn_bootd::clock::status_time;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop, Warning};
 use dawn_bootd::unready::{Advice, Unready};
 use dawn_cluster::list::steps;
-use dawn_cluster::{Advised, Netboot, Snapshot, col};
+use dawn_cluster::{Netboot, Snapshot, col};
 use dawn_plan::destiny::{DestinyError, Move, State, image_by_method, next, set_state};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -173,8 +173,8 @@ fn warn(good: &Good<'_>, ctx: &Ctx<'_>, dry_run: bool, out: &mut Out<'_>) -> Don
         let after = ctx.model.snapshot();
         let advice: HashSet<Advice> =
             good.iter().filter_map(|(node, _)| ctx.boot.advice(&after, node)).collect();
-        let advice: BTreeSet<String> = advice.iter().map(Advised::in_one_line).collect();
-        advice.iter().try_for_each(|text| out.warning(text))?;
+        let advice: BTreeSet<Warning> = advice.iter().map(Warning::of).collect();
+        advice.into_iter().try_for_each(|warning| out.warning(warning))?;
         warn_read_only(good, &after, out)?;
     }
     let by_network = good.iter().filter(|(_, state)| needs_network(state));

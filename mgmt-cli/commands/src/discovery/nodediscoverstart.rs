@@ -69,7 +69,7 @@ impl Command for Args {
         if ctx.view.limits().is_none() {
             // The warnings name nodes that a limited caller may not see.
             out.warnings(shortages(&run, &free, &ctx.snapshot), WARNINGS_MAX, |more| {
-                format!("and {more} more of this kind")
+                format!("and {more} more of this kind").into()
             })?;
         }
         if self.dry_run {

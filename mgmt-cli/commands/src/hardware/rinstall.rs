@@ -3,7 +3,7 @@
 use super::{jobs, rpower, rsetboot};
 use crate::boot::nodeset::set_quietly;
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{CommandError, Deed, Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, Lines, Out, Report, Stop, Warning};
 use dawn_cluster::{Snapshot, col};
 use dawn_hardware::power::{Plan, Style, Word};
 use dawn_hardware::target::Deciding;
@@ -112,7 +112,9 @@ impl Command for Args {
         self.restart(ctx, &ready, out)?;
         match (self.console, ready.as_slice()) {
             (true, [node]) => out.notice(format!("`rcons {node}` shows the console of {node}.")),
-            (true, _) => out.warning("-c is for one node: `rcons NODE` shows a console"),
+            (true, _) => {
+                out.warning(Warning::new("-c is for one node").hint("`rcons NODE` shows a console."))
+            }
             _ => Ok(()),
         }
     }

@@ -14,7 +14,7 @@ use dawn_bootd::command::disk::look;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::names::listen;
 use dawn_bootd::names::records::{self, Elsewhere, Frame, Host, Item, Why, kept_elsewhere};
-use dawn_bootd::output::{CommandError, Deed, Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, Lines, Out, Report, Stop, Warning};
 use dawn_cluster::{Snapshot, col, schema};
 use dawn_dns::name::DomainName;
 use dawn_dns::zones::Zones;
@@ -77,7 +77,7 @@ const USAGE: &str = "
     makedns -d|--delete noderange";
 
 const EXTERNAL: &str = "makedns -e does not update a name server elsewhere";
-const EXTERNAL_HINT: &str = "let that server ask this one for the cluster's zones (forward or stub zones), or transfer them: servicenode.nameserver=2";
+const EXTERNAL_HINT: &str = "let that server ask this one for the cluster's zones (forward or stub zones), or transfer them: `servicenode.nameserver=2`";
 
 impl Command for Args {
     const NAME: &'static str = "makedns";
@@ -129,7 +129,8 @@ fn own_server(ctx: &Ctx<'_>, args: &Args, out: &mut Out<'_>) -> Done {
         return Err(CommandError::conflict(text).hint(hint).into());
     }
     if ctx.boot.name_servers().is_empty() {
-        out.warning("The name server does not run: the log of the daemon says why (docs/names.md)")?;
+        let warning = Warning::new("the name server does not run");
+        out.warning(warning.hint("the log of the daemon says why (docs/names.md)."))?;
     }
     Ok(())
 }
@@ -313,7 +314,8 @@ impl Bind<'_> {
                 )
             }
             None => {
-                out.warning("BIND does not run as a service of systemd here: start it, or start it again")
+                let warning = Warning::new("BIND does not run as a service of systemd here");
+                out.warning(warning.hint("start it, or start it again."))
             }
         }
     }

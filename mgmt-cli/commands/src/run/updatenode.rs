@@ -179,7 +179,7 @@ impl Args {
             let text = "updatenode command does not support software maintenance to diskless node.";
             return Err(CommandError::refused(text)
                 .hint(
-                    "a diskless node has the software of its image: genimage, packimage, and boot it again.",
+                    "a diskless node has the software of its image: `genimage`, `packimage`, and boot it again.",
                 )
                 .into());
         }

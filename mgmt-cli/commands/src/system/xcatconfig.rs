@@ -2,7 +2,7 @@
 
 use crate::edits::{Edits, FileDifference, answers, transact, transact_part};
 use dawn_bootd::command::{Command, Ctx, Kind};
-use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop, Warning};
 use dawn_cluster::{Edit, Installation, Snapshot, col};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path};
@@ -73,16 +73,15 @@ impl Command for Args {
         let directories = Directories(&directories);
         let certificates = self.force || self.credentials;
         if !rows && !certificates && !self.management_node && directories.0.is_empty() {
-            let text = "No parameters were supplied on the xcatconfig command. Run xcatconfig -h";
-            return out.plain_error(CommandError::usage(text));
+            let text = "No parameters were supplied on the xcatconfig command";
+            return out.plain_error(CommandError::usage(text).hint("`xcatconfig -h` lists the parameters."));
         }
         if certificates || !directories.0.is_empty() {
             ctx.require_root("make certificates and directories")?;
         }
         if self.force {
-            out.warning(
-                "-f sets site, policy and postscripts to their defaults; `dawn undo` brings the rows back",
-            )?;
+            let text = "-f sets site, policy and postscripts to their defaults";
+            out.warning(Warning::new(text).hint("`dawn undo` brings the rows back."))?;
         }
         if rows || self.management_node || !directories.0.is_empty() {
             let edits = |snapshot: &Snapshot, _: &mut Out<'_>| -> Result<Edits, Stop> {
@@ -190,10 +189,9 @@ fn certificates_again(ctx: &Ctx<'_>, out: &mut Out<'_>, dry_run: bool) -> Done {
         let would = Deed::new("would replace", "certificates", data.display().to_string());
         let line = format!("~ certificates in {} and {}", ca.display(), cert.display());
         out.report(&would.line(line))?;
-        return out.warning(
-            "All users lose their certificates: run `dawn init` for your own, and `dawn init --client USER` for each \
-             other one.",
-        );
+        let hint =
+            "`dawn init` makes your own certificate again, `dawn init --client USER` that of another user.";
+        return out.warning(Warning::new("All users lose their certificates").hint(hint));
     }
     let any = ca.exists() || cert.exists();
     for (from, name) in [(&ca, "ca"), (&cert, "cert")] {
@@ -223,10 +221,12 @@ fn certificates_again(ctx: &Ctx<'_>, out: &mut Out<'_>, dry_run: bool) -> Done {
         )))?;
     }
     out.report(&Deed::new("made", "certificates", data.display().to_string()))?;
-    out.notice(format!(
-        "Restart the daemon, then run `dawn init --data {0}` for your own certificate and `dawn init --data {0} --client USER` for those of others.",
+    let hint = format!(
+        "Restart it; then `dawn init --data {0}` makes your own certificate again, and `dawn init --data {0} \
+         --client USER` that of another user.",
         data.display()
-    ))
+    );
+    out.warning(Warning::new("The new certificates are used after a restart of the daemon").hint(hint))
 }
 
 /// What the tables say about this machine.

@@ -21,7 +21,7 @@ const MEMORY_LOW_KIB: u64 = 256 << 10;
 
 pub(super) fn data_directory(site: &Site<'_>) -> Vec<Finding> {
     let data = site.data.display();
-    let init = format!("dawn init --data {data} --master ADDRESS --domain DOMAIN");
+    let init = format!("make it: `dawn init --data {data} --master ADDRESS --domain DOMAIN`");
     let missing = ["ca", "cert", "tftpboot"].into_iter().find(|name| !site.data.join(name).exists());
     vec![match missing {
         _ if !site.data.is_dir() => Finding::failed(format!("there is no data directory {data}"), init),
@@ -40,7 +40,7 @@ pub(super) fn client_certificate(site: &Site<'_>) -> Vec<Finding> {
     let home = site.environment.home().join(".xcat");
     let own = std::fs::read(home.join("ca.pem")).ok();
     let authority = std::fs::read(dawn_xcatd::certificates::Authority::new(&site.data).ca_certificate()).ok();
-    let init = format!("dawn init --data {}", site.data.display());
+    let init = format!("make one: `dawn init --data {}`", site.data.display());
     vec![match (own, authority) {
         (None, _) => Finding::failed(format!("you have no certificate in {}", home.display()), init),
         (Some(own), Some(authority)) if own != authority => Finding::failed(
@@ -56,7 +56,7 @@ pub(super) fn daemon(site: &Site<'_>) -> Vec<Finding> {
         Ok(lines) => Finding::ok(format!("the daemon answers: {}", lines.join(" "))),
         Err(error) => Finding::failed(
             format!("the daemon does not answer: {}", error.reason()),
-            "systemctl enable --now dawn; journalctl -u dawn says why it does not run",
+            "`systemctl enable --now dawn` starts it; `journalctl -u dawn` says why it does not run",
         ),
     }]
 }
@@ -144,7 +144,7 @@ pub(super) fn loaders(site: &Site<'_>) -> Vec<Finding> {
     vec![
         Finding::failed(
             format!("{} has no {}", directory.display(), missing.join(" and no ")),
-            format!("apt install ipxe; dawn init --data {}", site.data.display()),
+            format!("install it: `apt install ipxe`, then `dawn init --data {}`", site.data.display()),
         )
         .with("directory", directory.display().to_string())
         .with("missing", missing),
@@ -159,7 +159,7 @@ pub(super) fn master(site: &Site<'_>) -> Vec<Finding> {
     let Some(master) = site.setting("master") else {
         return vec![Finding::warn(
             "site.master is not set: each node gets the address on which this machine answers it",
-            "dawn chdef -t site master=ADDRESS",
+            "set one: `dawn chdef -t site master=ADDRESS`",
         )];
     };
     let own = address::of_this_machine().unwrap_or_default();
@@ -170,7 +170,9 @@ pub(super) fn master(site: &Site<'_>) -> Vec<Finding> {
         Some(interface) => Finding::ok(format!("site.master {master} is on {interface}")),
         None => Finding::failed(
             format!("site.master {master} is not an address of this machine"),
-            format!("ip addr add {master}/BITS dev INTERFACE, or dawn chdef -t site master=ADDRESS"),
+            format!(
+                "`ip addr add {master}/BITS dev INTERFACE` gives it to this machine, `dawn chdef -t site master=ADDRESS` sets another one"
+            ),
         ),
     }]
 }
@@ -198,7 +200,7 @@ pub(super) fn password(site: &Site<'_>) -> Vec<Finding> {
         true => Finding::ok("a password for root of the images is set"),
         false => Finding::warn(
             "no password for root of the images is set: only ssh keys let you in",
-            "dawn chtab key=system passwd.username=root passwd.password=HASH",
+            "set one: `dawn chtab key=system passwd.username=root passwd.password=HASH`",
         ),
     }]
 }

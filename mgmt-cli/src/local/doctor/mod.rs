@@ -14,7 +14,8 @@ use crate::builder::{report, send};
 use crate::environment::Environment;
 use dawn_bootd::command::Registry;
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
-use dawn_xcatd::{Data, Request};
+use dawn_wire::text::sentence;
+use dawn_xcatd::{Data, Request, hint_line};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -63,7 +64,13 @@ struct Finding {
 
 impl Finding {
     fn new(state: State, message: impl Into<String>, hint: Option<String>) -> Self {
-        Self { check: "", state, facts: BTreeMap::new(), message: message.into(), hint }
+        Self {
+            check: "",
+            state,
+            facts: BTreeMap::new(),
+            message: message.into(),
+            hint: hint.map(|hint| sentence(&hint)),
+        }
     }
 
     fn ok(message: impl Into<String>) -> Self {
@@ -72,6 +79,15 @@ impl Finding {
 
     fn warn(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(State::Warn, message, Some(hint.into()))
+    }
+
+    /// What the daemon refused: `cure` where its error has no hint.
+    fn refused(error: &CommandError, cure: &str) -> Self {
+        let hint = match error.hints() {
+            [] => cure.to_owned(),
+            hints => hints.join(" "),
+        };
+        Self::failed(error.reason(), hint)
     }
 
     fn failed(message: impl Into<String>, hint: impl Into<String>) -> Self {
@@ -93,7 +109,7 @@ impl Report for Finding {
             State::Failed => "[failed]",
         };
         lines.line(format!("{word:<8} {}", self.message))?;
-        self.hint.iter().try_for_each(|hint| lines.line(format!("         {hint}")))
+        self.hint.iter().try_for_each(|hint| lines.line(format!("         {}", hint_line(hint))))
     }
 }
 
@@ -212,7 +228,7 @@ mod tests {
         let finding = Finding::warn("9 MiB are free", "make room").with("free_bytes", 9 << 20);
         assert_eq!(
             serde_json::to_string(&Finding { check: "space", ..finding }).expect("JSON"),
-            r#"{"check":"space","state":"warn","free_bytes":9437184,"message":"9 MiB are free","hint":"make room"}"#
+            r#"{"check":"space","state":"warn","free_bytes":9437184,"message":"9 MiB are free","hint":"Make room."}"#
         );
     }
 
@@ -221,7 +237,7 @@ mod tests {
         let findings = [Finding::ok("the daemon answers"), Finding::failed("no loader", "install ipxe")];
         assert_eq!(
             lines(&findings),
-            "[ok]     the daemon answers\n[failed] no loader\n         install ipxe\n"
+            "[ok]     the daemon answers\n[failed] no loader\n         Hint: Install ipxe.\n"
         );
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn other_dhcp_servers(site: &Site<'_>) -> Vec<Finding> {
         Err(error) => {
             return vec![Finding::warn(
                 format!("cannot look for other DHCP servers on {interface}: {error}"),
-                "run dawn doctor as root, and without another DHCP client on that interface",
+                "run `dawn doctor` as root, and without another DHCP client on that interface",
             )];
         }
     };
@@ -87,7 +87,8 @@ fn read(rules: &[u8], interface: &str) -> Vec<Finding> {
                 "firewalld filters what reaches this machine; {interface} must be in a zone that accepts it"
             ),
             format!(
-                "firewall-cmd --permanent --zone=trusted --change-interface={interface}; firewall-cmd --reload"
+                "let it through: `firewall-cmd --permanent --zone=trusted --change-interface={interface}`, then \
+                 `firewall-cmd --reload`"
             ),
         )];
     }
@@ -98,7 +99,9 @@ fn read(rules: &[u8], interface: &str) -> Vec<Finding> {
             let [family, table, name] = ["family", "table", "name"].map(|key| text(chain, key));
             Finding::warn(
                 format!("the chain {name} of nftables ({family} {table}) drops what no rule of it accepts"),
-                format!("nft insert rule {family} {table} {name} iifname {interface} accept"),
+                format!(
+                    "let it through: `nft insert rule {family} {table} {name} iifname {interface} accept`"
+                ),
             )
         })
         .collect()
@@ -118,10 +121,10 @@ mod tests {
             {"chain": {"family": "ip", "table": "own", "name": "INPUT", "hook": "input", "policy": "accept"}}
         ]}"#;
         let lines = |rules: &str| super::super::tests::lines(&read(rules.as_bytes(), "eth1"));
-        expect_test::expect![[r"
+        expect_test::expect![[r#"
             [warn]   the chain INPUT of nftables (inet filter) drops what no rule of it accepts
-                     nft insert rule inet filter INPUT iifname eth1 accept
-        "]]
+                     Hint: Let it through: `nft insert rule inet filter INPUT iifname eth1 accept`.
+        "#]]
         .assert_eq(&lines(rules));
         let firewalld = lines(r#"{"nftables": [{"table": {"family": "inet", "name": "firewalld"}}]}"#);
         assert!(firewalld.contains("--zone=trusted --change-interface=eth1"), "{firewalld}");

@@ -10,7 +10,7 @@ pub(super) fn boots(site: &Site<'_>) -> Vec<Finding> {
     let Some(noderange) = site.noderange.filter(|_| site.is_served()) else { return Vec::new() };
     match site.ask_about(Some(noderange), &["explain", "--json"]) {
         Ok(lines) => read(&lines.join("\n")),
-        Err(error) => vec![Finding::failed(error.reason(), "dawn nodels lists the nodes")],
+        Err(error) => vec![Finding::refused(&error, "`dawn nodels` lists the nodes")],
     }
 }
 
@@ -43,12 +43,14 @@ struct Said {
 fn read(text: &str) -> Vec<Finding> {
     match serde_json::from_str::<Vec<Explained>>(text) {
         Ok(nodes) => nodes.into_iter().take(NODES_MAX).flat_map(node).collect(),
-        Err(_) => vec![Finding::failed("the answer of dawn explain is not JSON", "dawn explain NODE")],
+        Err(_) => {
+            vec![Finding::failed("the answer of dawn explain is not JSON", "`dawn explain NODE` shows it")]
+        }
     }
 }
 
 fn node(Explained { node: name, state, plan, problems, conflicts, advice }: Explained) -> Vec<Finding> {
-    let usual = format!("dawn explain {name} shows where each value comes from");
+    let usual = format!("`dawn explain {name}` shows where each value comes from");
     let advice = advice.map(|advice| advice.hint.unwrap_or(advice.message));
     let cure = |hint: Option<String>| hint.or_else(|| advice.clone()).unwrap_or_else(|| usual.clone());
     let mut findings: Vec<Finding> = problems
@@ -64,7 +66,7 @@ fn node(Explained { node: name, state, plan, problems, conflicts, advice }: Expl
         _ if !findings.is_empty() => {}
         None => findings.push(Finding::failed(
             format!("{name} would not boot: it has no boot state"),
-            format!("dawn nodeset {name} osimage=IMAGE"),
+            format!("set one: `dawn nodeset {name} osimage=IMAGE`"),
         )),
         Some(state) => findings.push(Finding::ok(format!("{name} would boot: {state}"))),
     }
@@ -91,16 +93,16 @@ mod tests {
             {"node": "cn4", "state": null, "plan": {"boots": "discovery"}, "problems": [], "conflicts": []}
         ]"#;
         let lines = super::super::tests::lines(&read(answer));
-        expect_test::expect![[r"
+        expect_test::expect![[r#"
             [ok]     cn1 would boot: netboot img
             [failed] cn2 would not boot: it has no MAC
-                     give it one
+                     Hint: Give it one.
             [warn]   cn2: two rows
-                     renew it
+                     Hint: Renew it.
             [failed] cn3 would not boot: it has no boot state
-                     dawn nodeset cn3 osimage=IMAGE
+                     Hint: Set one: `dawn nodeset cn3 osimage=IMAGE`.
             [ok]     cn4 would boot: the discovery system
-        "]]
+        "#]]
         .assert_eq(&lines);
         assert_eq!(read("garbage").len(), 1);
     }

@@ -78,9 +78,8 @@ impl From<BackupError> for CommandError {
             BackupError::NoContents(_) => Self::not_found(text),
             BackupError::Later(_) => Self::refused(text).hint("Restore it with that version of Dawn."),
             BackupError::Io { .. } => Self::unavailable(text),
-            BackupError::Unfinished(path) => {
-                Self::conflict(text).hint(format!("If no other backup is running: rm -r {}", path.display()))
-            }
+            BackupError::Unfinished(path) => Self::conflict(text)
+                .hint(format!("If no other backup is running: `rm -r {}`", path.display())),
             BackupError::Contents { .. } | BackupError::File { .. } | BackupError::Unfit { .. } => {
                 Self::conflict(text)
             }

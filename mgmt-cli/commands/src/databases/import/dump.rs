@@ -187,7 +187,7 @@ fn files(directory: &Path) -> Result<Vec<String>, CommandError> {
     let mut names = names.map_err(|error| {
         CommandError::not_found(shown.to_string())
             .cause(error)
-            .hint("run dumpxCATdb -p DIR on the xCAT server, copy the directory here and name it.")
+            .hint("run `dumpxCATdb -p DIR` on the xCAT server, copy the directory here and name it.")
     })?;
     names.sort();
     match names.len() {
