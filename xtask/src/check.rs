@@ -48,6 +48,8 @@ impl Test {
             suite.group("lints", || cargo_check(&lints));
             let sqlite = ["clippy", "-p", "dawn-cluster", "--no-default-features", "--", "-D", "warnings"];
             suite.group("SQLite alone", || cargo_check(&sqlite));
+            // Features that other crates of the workspace turn on hide those that it forgets.
+            suite.group("the executable by itself", || cargo_check(&["check", "--locked", "-p", "dawn"]));
             suite.group("fuzz targets", check_fuzz_targets);
             unit_tests_beside_release_build(&mut suite);
         } else {
