@@ -354,8 +354,8 @@ pub fn held(snapshot: &Snapshot, node: &str) -> Option<String> {
     let step = quoted(&state);
     is_held.then(|| {
         format!(
-            "the node does not repeat {state} by itself. Run `nodeset {node} {step}` to repeat it, or \
-             `nodeset {node} next` to continue the chain without it."
+            "the node does not repeat {state} by itself: `nodeset {node} {step}` repeats it, \
+             `nodeset {node} next` continues the chain without it"
         )
     })
 }
