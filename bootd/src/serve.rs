@@ -67,37 +67,37 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", value_parser = memory_size)]
     pub memory_max: Option<u64>,
     /// Port of the DHCP server
-    #[arg(long, default_value_t = Ports::default().dhcp)]
+    #[arg(long, value_name = "PORT", default_value_t = Ports::default().dhcp)]
     pub dhcp_port: u16,
     /// Port of the name server
-    #[arg(long, default_value_t = Ports::default().dns)]
+    #[arg(long, value_name = "PORT", default_value_t = Ports::default().dns)]
     pub dns_port: u16,
     /// Port of the TFTP server
-    #[arg(long, default_value_t = Ports::default().tftp)]
+    #[arg(long, value_name = "PORT", default_value_t = Ports::default().tftp)]
     pub tftp_port: u16,
     /// Ports that carry TFTP transfers: any two, one (the server's own, for strict firewalls), or a range
     #[arg(long, value_name = "any|one|FIRST-LAST", default_value = "any")]
     pub tftp_transfers: TransferPorts,
     /// Port of the HTTP server [default: site.httpport, else 80]
-    #[arg(long)]
+    #[arg(long, value_name = "PORT")]
     pub http_port: Option<u16>,
     /// Port of the HTTPS server; 0 for none
-    #[arg(long, default_value_t = Ports::default().https)]
+    #[arg(long, value_name = "PORT", default_value_t = Ports::default().https)]
     pub https_port: u16,
     /// Port of NFS and MOUNT
-    #[arg(long, default_value_t = Ports::default().nfs)]
+    #[arg(long, value_name = "PORT", default_value_t = Ports::default().nfs)]
     pub nfs_port: u16,
     /// Port of the port mapper; 0 for none
-    #[arg(long, default_value_t = Ports::default().portmap)]
+    #[arg(long, value_name = "PORT", default_value_t = Ports::default().portmap)]
     pub portmap_port: u16,
     /// Port of the command daemon [default: site.xcatdport, else 3001]
-    #[arg(long)]
+    #[arg(long, value_name = "PORT")]
     pub xcatd_port: Option<u16>,
     /// Serve numbers for Prometheus at http://ADDRESS:PORT/metrics, to everybody who can connect there
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<std::net::SocketAddr>,
     /// Port of the node status protocol [default: site.xcatiport, else 3002]
-    #[arg(long)]
+    #[arg(long, value_name = "PORT")]
     pub status_port: Option<u16>,
 }
 

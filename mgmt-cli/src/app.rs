@@ -5,7 +5,7 @@ use crate::registry::registry;
 use crate::requests::request_for;
 use crate::terminal::{hidden_line, print, print_error, stop_on_signals};
 use crate::{console, init, local, serve};
-use dawn_bootd::command::parse::{Parsed, parse, version_line};
+use dawn_bootd::command::parse::version_line;
 use dawn_bootd::command::{Entry, Kind, NO_NODES, PROGRESS, PasswordPrompt, Registry, VERSION};
 use dawn_cluster::utf8;
 use dawn_xcatd::client;
@@ -16,8 +16,6 @@ use std::os::fd::AsFd;
 const STDIN_BYTES_MAX: u64 = 64 << 20;
 /// What an error begins with.
 const ERROR: &str = "Error: ";
-/// Exit code of `dawn serve` for words that are wrong.
-const WRONG_WORDS: i32 = 2;
 /// Exit code of `tabrestore` for a file whose lines are wrong.
 const BAD_TEXT: i32 = 4;
 
@@ -56,20 +54,12 @@ fn run_named(word: &str, rest: &[String], environment: &Environment, registry: R
 
 /// The daemon: it writes to its log, and has no results.
 fn run_serve(words: &[String], environment: &Environment, registry: Registry) -> i32 {
-    match parse::<serve::Args>(serve::clap(), words) {
-        Parsed::Args { args, .. } => serve::run(&args, environment, registry),
-        Parsed::Help(text) => {
-            print(&text);
-            0
-        }
-        Parsed::Version => {
-            print(&format!("{VERSION}\n"));
-            0
-        }
-        Parsed::Wrong { reason, usage } => {
-            print_error(&reason.unwrap_or_else(|| "--data is missing".to_owned()));
-            print(&usage);
-            WRONG_WORDS
+    match serve::read(words) {
+        Ok(args) => serve::run(&args, environment, registry),
+        Err(said) => {
+            said.error.iter().for_each(|error| print_error(error));
+            print(&said.text);
+            said.code
         }
     }
 }

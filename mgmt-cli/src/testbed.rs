@@ -1,9 +1,9 @@
 //! A daemon without sockets for command tests: words in, what the client would print out.
 
 use crate::environment::Environment;
-use crate::local;
 use crate::registry::registry;
 use crate::requests::request_for;
+use crate::{init, local, serve};
 use dawn_bootd::answers;
 use dawn_bootd::boot_services::{BootServices, Destiny, Lease, RenderedFile};
 use dawn_bootd::command::Registry;
@@ -154,7 +154,16 @@ impl Bed {
             piped: stdin.map(str::to_owned),
             ..Environment::default()
         };
-        if let Some(local) = local::find(&name) {
+        if name == "serve" {
+            let Err(said) = serve::read(&words) else { panic!("a session starts no daemon: {words:?}") };
+            let responses = [
+                Response { info: vec![said.text.trim_end().to_owned()], ..Response::default() },
+                said.error.map_or_else(Response::default, |error| Response::error(error, Some(said.code))),
+            ];
+            return show(&responses);
+        }
+        let init = (name == "init").then_some(&init::LOCAL);
+        if let Some(local) = local::find(&name).or(init) {
             let mut responses: Vec<Response> = Vec::new();
             let words = local.entry.in_full(&words);
             local.run_into(&words, &environment, &self.registry, &mut Out::new(&mut responses));

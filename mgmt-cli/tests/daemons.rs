@@ -508,6 +508,25 @@ fn doctor_says_what_is_wrong() {
     let (text, _) = doctor(&daemon.settings.host, &["--data", &data, "--json", "n1"]);
     let list: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
     assert!(list.iter().any(|finding| finding["state"] == "failed" && finding["hint"].is_string()), "{text}");
+    for finding in &list {
+        let word = |field: &str| finding[field].as_str().unwrap_or_default();
+        assert!(
+            ["ok", "warn", "failed"].contains(&word("state")) && !word("message").is_empty(),
+            "{finding}"
+        );
+        assert!(
+            !word("check").is_empty() && finding["hint"].is_null() == (word("state") == "ok"),
+            "{finding}"
+        );
+        assert!(word("state") == "ok" || word("hint").ends_with(['.', '?']), "{finding}");
+    }
+    // What the daemon says of its error arrives as it is there.
+    let (text, code) = doctor(&daemon.settings.host, &["--data", &data, "--json", "nosuch"]);
+    let list: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    let unknown = list.iter().find(|finding| finding["message"].as_str().unwrap().contains("nosuch"));
+    let unknown = unknown.unwrap_or_else(|| panic!("{text}"));
+    assert!(unknown["state"] == "failed" && code == 1, "{text}");
+    assert_eq!(unknown["hint"], "`dawn nodels` lists the nodes.");
 }
 
 /// Runs openssl(1) in a directory.

@@ -39,6 +39,9 @@ const THEMES: [&str; 15] = [
     "values",        // what a column takes
 ];
 
+/// What the program does besides its commands: wrong words and help alone, as a daemon is not a session.
+const PROGRAM: [&str; 2] = ["init", "serve"];
+
 #[test]
 fn commands_print_what_the_sessions_say() {
     let (files, failed) = (Mutex::new(files()), Mutex::new(Vec::new()));
@@ -64,6 +67,8 @@ fn commands_print_what_the_sessions_say() {
 fn each_command_has_a_session() {
     let registry = registry();
     let commands: BTreeSet<String> = registry.all().iter().map(|entry| entry.name.to_owned()).collect();
+    let commands: BTreeSet<String> =
+        commands.into_iter().chain(PROGRAM.iter().map(|name| (*name).to_owned())).collect();
     let themes: BTreeSet<String> = THEMES.iter().map(|theme| (*theme).to_owned()).collect();
     let expected: BTreeSet<String> = commands.union(&themes).cloned().collect();
     let name = |file: &PathBuf| file.file_stem().expect("a name").to_string_lossy().into_owned();

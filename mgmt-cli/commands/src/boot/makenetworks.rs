@@ -87,3 +87,41 @@ impl Report for Found {
         lines.line(format!("    tftpserver={}", self.tftpserver))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dawn_xcatd::Response;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn a_network_is_one_element_of_the_list() {
+        let network = LocalNetwork {
+            net: Ipv4Addr::new(10, 0, 0, 0),
+            mask: Ipv4Addr::new(255, 0, 0, 0),
+            interface: "eth1".to_owned(),
+            gateway: None,
+            mtu: Some(9000),
+        };
+        let mut answers: Vec<Response> = Vec::new();
+        let mut out = Out::new(&mut answers);
+        out.as_json();
+        let done = out.report(&Found::of(&network));
+        let done = out.finish(done);
+        out.conclude(done);
+        let text: String = answers.iter().flat_map(|answer| &answer.info).map(String::as_str).collect();
+        let list: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(
+            list,
+            serde_json::json!([{
+                "network": "10_0_0_0-255_0_0_0",
+                "gateway": "<xcatmaster>",
+                "mask": "255.0.0.0",
+                "mgtifname": "eth1",
+                "mtu": 9000,
+                "net": "10.0.0.0",
+                "tftpserver": "<xcatmaster>",
+            }])
+        );
+    }
+}

@@ -43,7 +43,7 @@ pub struct Args {
     /// Nodes
     #[arg(value_name = "NODERANGE", required = true)]
     noderange: String,
-    /// State
+    /// osimage=IMAGE, osimage, another state or stat, as above
     #[arg(value_name = "STATE")]
     state: Vec<String>,
 }

@@ -19,7 +19,7 @@ pub struct Args {
     /// Nodes
     #[arg(value_name = "NODERANGE", required = true)]
     noderange: String,
-    /// powerusage, temperature; both if none is given
+    /// powerusage or temperature [default: both]
     #[arg(value_name = "WHAT")]
     what: Vec<String>,
 }

@@ -44,7 +44,7 @@ pub struct Args {
     /// Nodes
     #[arg(value_name = "NODERANGE", required = true)]
     noderange: String,
-    /// State
+    /// boot, shell, runcmd=COMMAND, runimage=URL, osimage=IMAGE or osimage
     #[arg(value_name = "STATE")]
     state: Option<String>,
 }

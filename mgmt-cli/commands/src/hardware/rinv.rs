@@ -21,7 +21,7 @@ pub struct Args {
     /// Nodes
     #[arg(value_name = "NODERANGE", required = true)]
     noderange: String,
-    /// What to show; all if it is not given
+    /// What to show [default: all]
     #[arg(value_name = "WHAT")]
     what: Vec<String>,
 }

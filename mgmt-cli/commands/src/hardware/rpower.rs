@@ -42,7 +42,7 @@ pub struct Args {
     /// Nodes
     #[arg(value_name = "NODERANGE", required = true)]
     noderange: String,
-    /// What to do
+    /// on, off, softoff, reset, boot, cycle, nmi or stat
     #[arg(value_name = "ACTION")]
     action: Vec<String>,
 }

@@ -29,7 +29,7 @@ pub struct Args {
     /// Nodes
     #[arg(value_name = "NODERANGE", required = true)]
     noderange: String,
-    /// Device, or stat
+    /// net, hd, cd, floppy, setup, def or stat
     #[arg(value_name = "DEVICE")]
     device: Vec<String>,
 }

@@ -21,7 +21,7 @@ pub struct Args {
     /// Nodes
     #[arg(value_name = "NODERANGE", required = true)]
     noderange: String,
-    /// Groups of sensors; all if none is given
+    /// temp, voltage, fanspeed, power, wattage, leds, chassis or all [default: all]
     #[arg(value_name = "SENSORS")]
     groups: Vec<String>,
 }

@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// Data directory of the daemon
     #[arg(long, value_name = "DIR", default_value = "/var/lib/dawn")]
     data: PathBuf,
-    /// The boot network's interface; the one with the address site.master if it is not given
+    /// The boot network's interface [default: the one with the address site.master]
     #[arg(long, value_name = "IF")]
     interface: Option<String>,
 }
