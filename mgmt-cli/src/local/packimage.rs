@@ -4,7 +4,7 @@ use super::LocalCommand;
 use crate::builder::definition;
 use crate::environment::Environment;
 use dawn_bootd::command::Registry;
-use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop};
+use dawn_bootd::output::{CommandError, Deed, Done, Out, Stop, Warning};
 use dawn_commands::edits::{FileDifference, written};
 use dawn_commands::imagedef::Definition;
 use dawn_commands::synclists;
@@ -99,10 +99,8 @@ impl Args {
             _ if definition.secureroot => RootPassword::Locked,
             Some(hash) => RootPassword::Hash(dawn_wire::Secret::new(hash)),
             None => {
-                out.notice(
-                    "root has no password in this image: set one with 'chtab key=system passwd.username=root \
-                     passwd.password=...'",
-                )?;
+                let hint = "set one: `chtab key=system passwd.username=root passwd.password=PASSWORD`";
+                out.warning(Warning::new("root has no password in this image").hint(hint))?;
                 RootPassword::Locked
             }
         };

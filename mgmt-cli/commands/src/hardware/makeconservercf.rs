@@ -85,7 +85,7 @@ fn with_console<'f>(found: &'f [Found], out: &mut Out<'_>) -> Result<Vec<&'f Fou
             None => good.push(one),
             Some(lacks) => {
                 let text = format!("Bad configuration, check attributes under the nodehm category: {lacks}");
-                out.node_error(&one.node, CommandError::refused(text))?;
+                out.node_error(&one.node, CommandError::conflict(text))?;
             }
         }
     }
@@ -146,7 +146,7 @@ impl Args {
             let master = master.filter(|host| !self.is_here(ctx, host));
             if let Some(host) = master.as_ref().filter(|host| !is_host(host)) {
                 let text = format!("nodehm.conserver is '{host}', which is not the name of a host");
-                out.node_error(&one.node, CommandError::refused(text))?;
+                out.node_error(&one.node, CommandError::conflict(text))?;
                 continue;
             }
             let own = Some(one.on_demand).filter(|own| *own != on_demand);

@@ -77,7 +77,7 @@ impl Command for Args {
             Service::Ours => {
                 let said = |one: Found| match (&one.place, one.lacks()) {
                     (None, _) => (one.node, Ok(Outcome::Ignored)),
-                    (Some(_), Some(why)) => (one.node, Err(CommandError::refused(why))),
+                    (Some(_), Some(why)) => (one.node, Err(CommandError::conflict(why))),
                     (Some(_), None) => (one.node, Ok(Outcome::Created)),
                 };
                 say(found(ctx, self.noderange.is_some()).into_iter().map(said).collect(), out)
@@ -218,7 +218,7 @@ impl Args {
                 (None, _) => Ok(Outcome::Ignored),
                 (Some(_), Some(why)) => {
                     let text = format!("Failed to create console entry in goconserver: {why}");
-                    Err(CommandError::refused(text))
+                    Err(CommandError::conflict(text))
                 }
                 (Some(_), None) => {
                     nodes.set(&one.node, one.on_demand);

@@ -60,13 +60,13 @@ impl Command for Args {
 
 /// What the tables lack.
 pub(super) fn no_console(node: &str) -> CommandError {
-    CommandError::refused(format!("{node} has no console"))
+    CommandError::conflict(format!("{node} has no console"))
         .hint(format!("nodehm.cons names one: `chdef {node} cons=ipmi`; docs/consoles.md has the others."))
 }
 
 /// Why the console that the tables name is not one that can be shown.
 pub(super) fn nowhere(node: &str, why: impl Into<String>) -> CommandError {
-    CommandError::refused(why)
+    CommandError::conflict(why)
         .hint(format!("`chdef {node} cons=ipmi` is the console of a BMC; docs/consoles.md has the others."))
 }
 

@@ -9,7 +9,7 @@ use super::targets::{CONFIGURATION, KNOWN_HOSTS};
 use crate::synclists::{NODE_DIRECTORY, OnDisk, plan_for_image, refused};
 use dawn_bootd::command::Ctx;
 use dawn_bootd::command::disk::look;
-use dawn_bootd::output::{Done, Lines, Out, Report, Stop};
+use dawn_bootd::output::{Deed, Done, Lines, Out, Report, Stop};
 use dawn_bootd::zones::keys_of;
 use dawn_cluster::{Col, col};
 use dawn_remote::event::{End, Ended, Event};
@@ -373,7 +373,10 @@ pub fn into_image(rootimg: &Path, rsync: &Path, list: Synclist, dry_run: bool, o
     let ran = ran.map_err(|error| Stop::unavailable(format!("{}: {error}", rsync.display())))?;
     let read = changes(&String::from_utf8_lossy(&ran.stdout));
     if dry_run {
-        read.files.iter().try_for_each(|place| out.data(format!("would update {place}")))?;
+        read.files.iter().try_for_each(|place| {
+            let deed = Deed::new("would update", "file", place.as_str());
+            out.report(&deed.line(format!("would update {place}")))
+        })?;
     }
     match ran.status.success() {
         true => Ok(()),

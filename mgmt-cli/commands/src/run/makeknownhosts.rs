@@ -86,6 +86,19 @@ impl Args {
     }
 }
 
+/// The key that a node shows.
+#[derive(serde::Serialize)]
+struct Scanned<'k> {
+    node: &'k str,
+    fingerprint: &'k str,
+}
+
+impl Report for Scanned<'_> {
+    fn print(&self, lines: &mut Lines<'_, '_>) -> Done {
+        lines.node(self.node, self.fingerprint)
+    }
+}
+
 /// What the nodes show now.
 fn scanned(ctx: &Ctx<'_>, quiet: bool, out: &mut Out<'_>) -> Result<Vec<String>, Stop> {
     let all = scan(&targets(ctx, "root", PORT_DEFAULT), CONNECT_TIME_DEFAULT);
@@ -94,7 +107,7 @@ fn scanned(ctx: &Ctx<'_>, quiet: bool, out: &mut Out<'_>) -> Result<Vec<String>,
         match shown {
             Ok(shown) => {
                 if !quiet {
-                    out.node(&node, shown.fingerprint)?;
+                    out.report(&Scanned { node: &node, fingerprint: &shown.fingerprint })?;
                 }
                 lines.push(format!("{} {}", names(ctx, &node)?, shown.key));
             }
@@ -162,4 +175,16 @@ fn write(directory: &Path, old: &str, text: &str) -> std::io::Result<()> {
         whole::write(&directory.join("known_hosts.backup"), old.as_bytes(), 0o600)?;
     }
     whole::write(&directory.join(KNOWN_HOSTS), text.as_bytes(), 0o600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scanned_key_has_fields() {
+        let scanned = Scanned { node: "cn1", fingerprint: "ED25519 SHA256:x" };
+        let json = serde_json::to_value(&scanned).expect("JSON");
+        assert_eq!(json, serde_json::json!({"node": "cn1", "fingerprint": "ED25519 SHA256:x"}));
+    }
 }
