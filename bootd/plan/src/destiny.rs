@@ -520,11 +520,11 @@ mod tests {
             ("osimage=bad", "osimage.provmethod for bad must be set."),
             (
                 "bogus",
-                "Unknown state bogus requested; the states are osimage=IMAGE, osimage, boot, shell, standby, discover, runcmd=COMMAND, runimage=URL, reboot, shutdown, offline, stat, next and enact",
+                "Unknown state bogus requested; the states are osimage=IMAGE, osimage, boot, shell, standby, discover, runcmd=COMMAND, runimage=URL, ondiscover=COMMANDS, reboot, shutdown, offline, stat, next and enact",
             ),
             (
                 "runcmd=",
-                "Unknown state runcmd= requested; the states are osimage=IMAGE, osimage, boot, shell, standby, discover, runcmd=COMMAND, runimage=URL, reboot, shutdown, offline, stat, next and enact",
+                "Unknown state runcmd= requested; the states are osimage=IMAGE, osimage, boot, shell, standby, discover, runcmd=COMMAND, runimage=URL, ondiscover=COMMANDS, reboot, shutdown, offline, stat, next and enact",
             ),
         ] {
             assert_eq!(go(text).expect_err(text).to_string(), expected);
