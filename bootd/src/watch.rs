@@ -119,6 +119,15 @@ impl Watcher {
         }
     }
 
+    /// A machine at this address says that it has an interface of the node's, and other evidence is against
+    /// it.
+    pub fn contradicted(&self, node: &str, address: IpAddr, why: &str) {
+        let detail = format!("a machine at {} is not taken for this node: {why}", address.to_canonical());
+        if !self.is_told(address, &format!("{node}: {detail}"), Instant::now()) {
+            self.trouble(node, &detail);
+        }
+    }
+
     /// A machine at this address, which is not the node's, asked for the answers of the node's installer.
     pub fn answers_asked(&self, node: &str, address: IpAddr) {
         let detail = format!("{} asked for the answers of its installer", address.to_canonical());

@@ -2,8 +2,8 @@
 //!
 //! It comes from strangers, so every part of it is bounded: bytes before and after decompression, elements,
 //! text, interfaces. Texts lose control characters. A document type, an entity of its own, a processing
-//! instruction or a second root are refused. The signature is not verified, as in xCAT's release; it is kept
-//! with the elements that mean nothing here, for `discoverydata`.
+//! instruction or a second root are refused. The signature is not verified, as in xCAT's release.
+//! Elements that mean nothing here are kept for `discoverydata`.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -28,8 +28,6 @@ pub struct Packet {
     pub machine: Machine,
     /// The machine asks for sequential discovery.
     pub is_sequential: bool,
-    /// Elements without a meaning here, [`OTHER_ELEMENTS_MAX`] at most.
-    pub other: Vec<(String, String)>,
 }
 
 /// Why bytes are not such a packet.
@@ -239,9 +237,7 @@ impl Builder {
             }
             "pci" => {}
             "xcatpubkey" => machine.public_key = text,
-            _ if self.packet.other.len() < OTHER_ELEMENTS_MAX => {
-                self.packet.other.push((name.to_owned(), text));
-            }
+            _ if machine.other.len() < OTHER_ELEMENTS_MAX => machine.other.push((name.to_owned(), text)),
             _ => {}
         }
     }
@@ -362,7 +358,7 @@ bmF0
         let neighbour = nic.neighbour.as_ref().unwrap();
         assert_eq!((neighbour.name.as_str(), neighbour.port.as_str()), ("sw1", "swp7"));
         assert_eq!(neighbour.addresses.len(), 2);
-        assert_eq!(packet.other, [("sha512sig".to_owned(), "c2ln bmF0".to_owned())]);
+        assert_eq!(packet.machine.other, [("sha512sig".to_owned(), "c2ln bmF0".to_owned())]);
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Machine {
     pub nics: Vec<Nic>,
     /// PCI devices: address, vendor and device, class, as in `0000:18:00.0 8086:1572 020000`.
     pub pci: Vec<String>,
+    /// Elements of the packet without a meaning here, with their names.
+    pub other: Vec<(String, String)>,
     /// The public key of the discovery system, base64.
     pub public_key: String,
 }
@@ -164,7 +166,10 @@ impl Machine {
         ];
         let own: usize = texts.iter().map(|text| text.len()).sum();
         let pci: usize = self.pci.iter().map(|device| size_of::<String>() + device.len()).sum();
-        size_of::<Self>() + own + pci + self.nics.iter().map(Nic::bytes).sum::<usize>()
+        let other = self.other.iter();
+        let other: usize =
+            other.map(|(name, text)| size_of::<(String, String)>() + name.len() + text.len()).sum();
+        size_of::<Self>() + own + pci + other + self.nics.iter().map(Nic::bytes).sum::<usize>()
     }
 
     /// Its addresses, in the order of the packet.

@@ -8,6 +8,8 @@ use quick_xml::escape::escape;
 use crate::limits::OTHER_DATA_BYTES_MAX;
 use crate::machine::{Kind, Machine};
 
+/// The signature of a packet, which takes the place of everything else.
+const SIGNATURE: &str = "sha512sig";
 /// The root of the text (xCAT's name).
 const ROOT: &str = "discoveryotherdata";
 
@@ -25,7 +27,16 @@ pub(crate) fn of(machine: &Machine) -> String {
         text.add("link", &format!("{}!{}", nic.device, nic.link));
     }
     machine.pci.iter().for_each(|device| text.add("pci", device));
+    let others = machine.other.iter().filter(|(name, _)| is_kept(name));
+    others.for_each(|(name, value)| text.add(name, value));
     text.finish()
+}
+
+/// A name that is one everywhere, of an element that is for people: not a signature.
+fn is_kept(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    let begins_well = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    name != SIGNATURE && begins_well && name.bytes().all(is_plain)
 }
 
 struct Text {
@@ -62,10 +73,12 @@ mod tests {
         machine.nics.push(nic);
         machine.bmc_mac = Some(MacAddr([2, 0, 0, 0, 0, 9]));
         machine.pci.push("0000:00:1f.0 <&>".into());
+        let element = |name: &str| (name.to_owned(), "a<b".to_owned());
+        machine.other = ["location", "sha512sig", "a:b", "1st", "x><y"].map(element).to_vec();
         assert_eq!(
             of(&machine),
             "<discoveryotherdata><bmcmac>02:00:00:00:00:09</bmcmac><link>eno1!up 10000</link>\
-             <pci>0000:00:1f.0 &lt;&amp;&gt;</pci></discoveryotherdata>"
+             <pci>0000:00:1f.0 &lt;&amp;&gt;</pci><location>a&lt;b</location></discoveryotherdata>"
         );
         machine.pci = (0..1000).map(|number| format!("{number:04}:00:00.0 8086:1572 020000")).collect();
         let text = of(&machine);

@@ -342,6 +342,11 @@ fn has_stopped(snapshot: &Snapshot, node: &str, now: &StatusTime) -> bool {
 /// What the events of a node say of a chain that cannot go on.
 #[must_use]
 pub fn stopped(node: &str, reason: &DestinyError) -> String {
+    // An event has room for a sentence, not for the list of all states.
+    let reason = match reason {
+        DestinyError::Unknown(step) => format!("Unknown state {step} requested."),
+        other => other.to_string(),
+    };
     format!("the chain cannot go on: {reason} Run `nodeset {node} next` to continue it after a repair.")
 }
 

@@ -20,6 +20,7 @@ mod tables;
 mod tests;
 mod text;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -315,9 +316,24 @@ impl Discovery {
                 if is_over && !self.state().desk.holds_nodes() {
                     self.stop_sequential(&snapshot, from);
                 }
-                Err(Undecided::Doubt(doubt))
+                let reason = Undecided::Doubt(doubt);
+                if is_second || self.second_look(&reason).is_none() {
+                    self.report_contradiction(from, &reason, &decision.evidence);
+                }
+                Err(reason)
             }
         }
+    }
+
+    /// A MAC of a known node that other evidence is against is an event of that node.
+    fn report_contradiction(&self, from: IpAddr, reason: &Undecided, evidence: &Evidence) {
+        if !matches!(reason, Undecided::Doubt(Doubt::Contradiction)) {
+            return;
+        }
+        let why = evidence.findings.iter().map(text::finding).collect::<Vec<_>>().join("; ");
+        let by_mac = evidence.findings.iter().filter(|finding| finding.method == Method::Mac);
+        let nodes: BTreeSet<&Text> = by_mac.flat_map(|finding| &finding.nodes).collect();
+        nodes.iter().for_each(|node| self.watcher.contradicted(node, from, &why));
     }
 
     /// Ends the sequential discovery that has nothing left to give, as long as it is still the same. `from`

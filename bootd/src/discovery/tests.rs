@@ -6,15 +6,29 @@ use dawn_events::Bus;
 /// Where packets come from: an address of nobody's here.
 const FROM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 255, 7));
 
-fn discovery(rows: &[(&str, &[(&str, &str)])]) -> Discovery {
+struct Bed {
+    discovery: Discovery,
+    bus: Arc<Bus>,
+}
+
+impl std::ops::Deref for Bed {
+    type Target = Discovery;
+
+    fn deref(&self) -> &Discovery {
+        &self.discovery
+    }
+}
+
+fn discovery(rows: &[(&str, &[(&str, &str)])]) -> Bed {
     let model = Arc::new(Model::in_memory().unwrap());
     let edits = rows.iter().map(|(table, cells)| {
         let (key, values) = cells.split_first().unwrap();
         Edit::set(table, &[*key], values).unwrap()
     });
     model.apply(Change::new("root", "test", edits.collect())).unwrap();
-    let watcher = Watcher::new(Arc::clone(&model), Arc::new(Bus::default()));
-    Discovery::new(model, Arc::new(watcher))
+    let bus = Arc::new(Bus::default());
+    let watcher = Watcher::new(Arc::clone(&model), Arc::clone(&bus));
+    Bed { discovery: Discovery::new(model, Arc::new(watcher)), bus }
 }
 
 fn taken(last: u8, elements: &str, is_second: bool) -> Taken {
@@ -69,6 +83,30 @@ fn a_machine_is_found_once() {
     assert_eq!(rows(&discovery), [row("u-1", "cn1", "manual")]);
     assert_eq!(cell(&discovery, "cn1", col::hwinv::MEMORY), "64GB");
     assert_eq!(cell(&discovery, "cn1", col::ipmi::BMC), "");
+}
+
+/// A machine with a MAC of one node and the serial number of another becomes neither, and the first node has
+/// an event with both pieces of evidence.
+#[test]
+fn a_known_mac_among_other_evidence_is_an_event() {
+    let others: [(&str, &[(&str, &str)]); 3] = [
+        ("mac", &[("node", "cn1"), ("mac", "02:00:00:00:00:01")]),
+        ("nodelist", &[("node", "cn2"), ("groups", "all")]),
+        ("vpd", &[("node", "cn2"), ("mtm", "T100"), ("serial", "SN2")]),
+    ];
+    let discovery = discovery(&[&NODE[..], &others[..]].concat());
+    for _ in 0..3 {
+        look(&discovery, taken(1, "<mtm>T100</mtm>\n<serial>SN2</serial>", false));
+    }
+    let events: Vec<String> = discovery.bus.of("cn1").into_iter().map(|event| event.detail).collect();
+    assert_eq!(
+        events,
+        [
+            "a machine at 10.1.255.7 is not taken for this node: mac: cn1: the MAC 02:00:00:00:00:01 is in the \
+          tables; mtms: cn2: machine type and serial number (vpd)"
+        ]
+    );
+    assert_eq!(cell(&discovery, "cn2", col::mac::MAC), "");
 }
 
 /// Machines that share a UUID are approved one by one.

@@ -85,11 +85,21 @@ fn unknown_steps(rows: &[RowChange], after: &Snapshot) -> Vec<String> {
                 Ok(State::Image { name: Some(name), .. }) if after.osimage(&name).is_none() => {
                     texts.insert(format!("{column}: there is no image {name} yet"));
                 }
+                Ok(State::Word(step)) if is_fetched_otherwise(&step) => {
+                    texts.insert(format!(
+                        "{column}: {step}: the discovery system fetches http:// addresses only"
+                    ));
+                }
                 Ok(_) => {}
             }
         }
     }
     texts.into_iter().collect()
+}
+
+/// An archive that is not fetched by HTTP.
+fn is_fetched_otherwise(step: &str) -> bool {
+    step.strip_prefix("runimage=").is_some_and(|url| !url.starts_with("http://"))
 }
 
 /// Written rules of the policy with a part that cannot be read.

@@ -89,7 +89,10 @@ impl Args {
     /// There is no entry to delete: an answer follows from the tables, and a script that has removed it
     /// elsewhere must know.
     fn say_what_stays(&self, nodes: &[String], answers: &Answers<'_>, out: &mut Out<'_>) -> Done {
-        let stay = nodes.iter().filter(|node| unanswered(answers, node).is_none()).count();
+        // Without an interface there is no reservation.
+        let has_interface = |node: &&String| !answers.of_node(node).is_empty();
+        let stay = nodes.iter().filter(|node| has_interface(node) && unanswered(answers, node).is_none());
+        let stay = stay.count();
         if stay == 0 {
             return Ok(());
         }
