@@ -173,7 +173,7 @@ pub use policy::{PolicyRequest, Reason, Verdict};
 pub use reach::Reach;
 pub use resolve::{NEXT_RECORD, Resolved, ResolvedRow, Source};
 pub use row::{Row, Text};
-pub use rules::{NewNameError, check_group_name, known_words, script_problem};
+pub use rules::{NewNameError, check_group_name, known_words, no_other_machine, script_problem};
 pub use schema::{AsCol, AsTable, Col, Column, Schema, Table, TableId, schema};
 pub use servers::{NamedServer, XCATMASTER};
 pub use site::{

@@ -14,6 +14,7 @@ mod scripts;
 mod tests;
 
 pub(crate) use addresses::no_machine;
+pub use addresses::no_other_machine;
 pub use names::{NewNameError, check_group_name};
 pub use scripts::script_problem;
 

@@ -92,6 +92,12 @@ impl Desk {
         Decision { verdict, evidence }
     }
 
+    /// The tables do not take the assignment of the node: the machine waits, and the reason is for people.
+    pub fn give_up(&mut self, now: Duration, machine: &Machine, node: &Text, reason: String, why: Evidence) {
+        self.release(node);
+        self.queue.put(now, machine, Doubt::NotWritten(node.clone(), reason), why);
+    }
+
     /// The assignment of the node stands in the tables, or was given up.
     pub fn release(&mut self, node: &str) {
         if self.held.remove(node).is_some() {

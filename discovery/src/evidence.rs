@@ -189,6 +189,8 @@ pub enum Doubt {
     Approval(Text),
     /// Too many nodes are held at the moment.
     Busy,
+    /// The tables do not take the assignment to this node, for this reason.
+    NotWritten(Text, String),
 }
 
 /// Everything that is known.

@@ -57,7 +57,9 @@ impl Queue {
         }
         let mut bytes: usize = self.waiting.iter().map(|known| known.machine.bytes()).sum();
         while self.waiting.len() > QUEUE_MAX || (bytes > QUEUE_BYTES_MAX && self.waiting.len() > 1) {
-            let victim = self.waiting.iter().position(|known| known.doubt == Doubt::NoEvidence);
+            let first = |is_it: fn(&Doubt) -> bool| self.waiting.iter().position(|known| is_it(&known.doubt));
+            let forged = first(|doubt| matches!(doubt, Doubt::ForeignMac(_)));
+            let victim = forged.or_else(|| first(|doubt| *doubt == Doubt::NoEvidence));
             bytes -= self.waiting.remove(victim.unwrap_or(0)).machine.bytes();
             self.dropped += 1;
         }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use dawn_cluster::{Noderange, NoderangeError, Snapshot, Text, col, natural_order};
+use dawn_cluster::{Noderange, NoderangeError, Snapshot, Text, col, natural_order, no_other_machine};
 
 use crate::arrival::Surroundings;
 use crate::directory::Losses;
@@ -190,9 +190,12 @@ impl Run {
     pub fn free_now(&self, snapshot: &Snapshot) -> Free {
         let free = self.nodes.iter().filter(|node| snapshot.attr(node, col::mac::MAC).is_none());
         let used: HashSet<Ipv4Addr> = bmc_addresses(snapshot).collect();
+        let no_machine = no_other_machine(snapshot);
         let of = |range: &Option<Vec<Ipv4Addr>>| {
-            let is_free =
-                |ip: &Ipv4Addr| !used.contains(ip) && snapshot.node_by_ip(IpAddr::V4(*ip)).is_none();
+            let is_free = |ip: &Ipv4Addr| {
+                let address = IpAddr::V4(*ip);
+                !used.contains(ip) && !no_machine(address) && snapshot.node_by_ip(address).is_none()
+            };
             range.as_ref().map(|range| range.iter().copied().filter(is_free).collect())
         };
         Free {
@@ -220,8 +223,11 @@ impl Run {
         let (at, node) =
             nodes.find(|(_, node)| !taken.has_node(node) && !has_machine(node)).ok_or(Miss::Exhausted)?;
         let mut held = taken.addresses();
-        let is_given =
-            |ip: &Ipv4Addr| directory.is_bmc(*ip) || snapshot.node_by_ip(IpAddr::V4(*ip)).is_some();
+        let no_machine = no_other_machine(snapshot);
+        let is_given = |ip: &Ipv4Addr| {
+            let address = IpAddr::V4(*ip);
+            directory.is_bmc(*ip) || no_machine(address) || snapshot.node_by_ip(address).is_some()
+        };
         let host_ip = match &self.host_ips {
             Some(range) if snapshot.attr(node, col::hosts::IP).is_none() => {
                 Some(free_address(range, &mut from.host_ips, is_given, &held)?)

@@ -126,9 +126,6 @@ enum Undecided {
     /// The desk has not found which one.
     #[error("{}", text::doubt(.0))]
     Doubt(Doubt),
-    /// The tables do not take it.
-    #[error(transparent)]
-    NotWritten(#[from] Stop),
 }
 
 impl Discovery {
@@ -308,9 +305,17 @@ impl Discovery {
         self.read_switches(runtime, &snapshot, &directory, &arrival, is_second);
         let decision = self.ask_desk(&snapshot, &directory, &arrival, from);
         match decision.verdict {
-            Verdict::Assign(assignment) => Ok(self.write(&arrival, &assignment, &decision.evidence)?),
+            Verdict::Assign(assignment) => {
+                self.write(&arrival, &assignment, &decision.evidence).map_err(|reason| {
+                    let (node, now) = (&assignment.node, self.now());
+                    let reason = reason.to_string();
+                    self.state().desk.give_up(now, machine, node, reason.clone(), decision.evidence);
+                    self.keep_record(&snapshot, machine, true);
+                    Undecided::Doubt(Doubt::NotWritten(node.clone(), reason))
+                })
+            }
             Verdict::Queue(doubt) => {
-                self.keep_record(&snapshot, machine);
+                self.keep_record(&snapshot, machine, !matches!(doubt, Doubt::ForeignMac(_)));
                 let is_over = decision.evidence.misses.iter().any(|(_, miss)| is_used_up(miss));
                 // A node that is held may be free again, because it could not be written.
                 if is_over && !self.state().desk.holds_nodes() {
@@ -474,8 +479,8 @@ impl Discovery {
 
     /// The packet of a machine without a node, for `nodediscoverls`: kept, and written again while the
     /// machine waits, at most every [`RECORD_AGE_MIN`]. There are no more of them than [`RECORDS_MAX`], of
-    /// which the oldest makes place.
-    fn keep_record(&self, snapshot: &Snapshot, machine: &Machine) {
+    /// which the oldest makes place, though not for one that is not sure to be the sender's own.
+    fn keep_record(&self, snapshot: &Snapshot, machine: &Machine, is_own: bool) {
         let (uuid, node) = (col::discoverydata::UUID, col::discoverydata::NODE);
         let present = snapshot.find_row(&[(uuid, &assign::key(snapshot, machine))]);
         if present.as_ref().is_some_and(|row| row.get(node).is_some() || is_fresh(row)) {
@@ -484,6 +489,9 @@ impl Discovery {
         let mut without_node = snapshot.rows("discoverydata").filter(|row| row.get(node).is_none());
         let oldest =
             without_node.next().filter(|_| present.is_none() && without_node.count() + 1 >= RECORDS_MAX);
+        if oldest.is_some() && !is_own {
+            return;
+        }
         let gone =
             oldest.and_then(|row| row.get(uuid)).map(|key| Edit::delete("discoverydata", &[("uuid", key)]));
         let stored = assign::record(snapshot, machine, "", "undef", &record_time())
@@ -647,6 +655,7 @@ fn suggested(doubt: &Doubt, evidence: &Evidence) -> Vec<String> {
         | Doubt::OtherMac(node, _)
         | Doubt::OtherUuid(node)
         | Doubt::OtherSerial(node)
+        | Doubt::NotWritten(node, _)
         | Doubt::NoAddress(node)
         | Doubt::Taken(node) => vec![node.to_string()],
         Doubt::Ambiguous(nodes) => nodes.iter().map(ToString::to_string).collect(),

@@ -109,6 +109,46 @@ fn a_known_mac_among_other_evidence_is_an_event() {
     assert_eq!(cell(&discovery, "cn2", col::mac::MAC), "");
 }
 
+/// Addresses that no node can have are passed over, for the node and for its BMC.
+#[test]
+fn a_range_with_addresses_of_nobody() {
+    let range =
+        "noderange=dn[1-2],hostiprange=10.1.0.0-10.1.0.3,bmciprange=10.1.0.0-10.1.0.9,skipbmcsetup=yes";
+    let site = [("key", SITE_KEY), ("value", range)];
+    let network = [("net", "10.1.0.0"), ("mask", "255.255.0.0"), ("mgtifname", "eth1")];
+    let master = [("key", "master"), ("value", "10.1.0.1")];
+    let discovery = discovery(&[("site", &master)]);
+    let edits = vec![
+        Edit::set("networks", &network[..2], &network[2..]).unwrap(),
+        Edit::set("site", &site[..1], &site[1..]).unwrap(),
+    ];
+    discovery.model.apply(Change::new("root", "test", edits)).unwrap();
+    for last in 1..=3 {
+        look(&discovery, taken(last, &format!("<uuid>u-{last}</uuid>"), false));
+    }
+    let of = |node| (cell(&discovery, node, col::hosts::IP), cell(&discovery, node, col::ipmi::BMC));
+    assert_eq!(of("dn1"), ("10.1.0.2".into(), "10.1.0.3".into()));
+    assert_eq!(of("dn2"), (String::new(), String::new()));
+    let waiting = discovery.waiting();
+    assert_eq!(waiting.len(), 2);
+    assert!(waiting[0].reason.ends_with("no address of the range is free"), "{}", waiting[0].reason);
+}
+
+/// What the tables refuse is in the queue, with the reason.
+#[test]
+fn a_refused_assignment_waits() {
+    let range = "noderange=dn1,hostiprange=10.1.0.5-10.1.0.9,groups=^x";
+    let discovery = discovery(&[("site", &[("key", SITE_KEY), ("value", range)])]);
+    look(&discovery, taken(1, "<uuid>u-1</uuid>", false));
+    let waiting = discovery.waiting();
+    assert_eq!(waiting.len(), 1);
+    let reason = &waiting[0].reason;
+    assert!(reason.starts_with("it would become dn1, which the tables refuse: "), "{reason}");
+    assert_eq!(waiting[0].nodes, ["dn1"]);
+    assert_eq!(rows(&discovery), [row("u-1", "", "undef")]);
+    assert!(!discovery.model.snapshot().has_node("dn1"));
+}
+
 /// Machines that share a UUID are approved one by one.
 #[test]
 fn machines_of_one_uuid_wait_each() {

@@ -27,6 +27,9 @@ pub(super) fn doubt(doubt: &Doubt) -> String {
             format!("{node} has no address: set hosts.ip, and it becomes {node} with its next packet")
         }
         Doubt::Approval(node) => format!("it would become {node}; an administrator has to agree"),
+        Doubt::NotWritten(node, reason) => {
+            format!("it would become {node}, which the tables refuse: {reason}")
+        }
         Doubt::Busy => "too many machines are being assigned at the moment".to_owned(),
     }
 }

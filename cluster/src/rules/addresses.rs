@@ -92,6 +92,17 @@ pub(crate) fn no_machine(snapshot: &Snapshot) -> impl Fn(IpAddr) -> bool + '_ {
     }
 }
 
+/// Whether an address can be no other machine's than the management node's, by its form, by the networks of
+/// the tables, or by `site.master`.
+pub fn no_other_machine(snapshot: &Snapshot) -> impl Fn(IpAddr) -> bool + '_ {
+    let (no_machine, master) = (no_machine(snapshot), master(snapshot));
+    move |address| master == Some(address) || no_machine(address)
+}
+
+fn master(snapshot: &Snapshot) -> Option<IpAddr> {
+    snapshot.site("master").and_then(|master| master.trim().parse().ok())
+}
+
 /// Which addresses a node can have: not the management node's, no network's own, and none in a dynamic range.
 struct Usable<'a> {
     next: &'a Snapshot,
@@ -110,10 +121,7 @@ impl<'a> Usable<'a> {
             let reason = format!("for {name}: {reason}").into();
             Err(EditError::BadValue { col: KNOWN.ip, value: address.to_string(), reason })
         };
-        let (master, networks) = self.fixed.get_or_init(|| {
-            let master = next.site("master").and_then(|master| master.trim().parse().ok());
-            (master, networks::wide_networks(next))
-        });
+        let (master, networks) = self.fixed.get_or_init(|| (master(next), networks::wide_networks(next)));
         if let IpAddr::V4(address) = address
             && let Some(reason) = networks::own_address(networks, address)
         {

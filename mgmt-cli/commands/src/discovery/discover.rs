@@ -8,7 +8,7 @@ use dawn_bootd::output::{CommandError, Deed, Done, Lines, Out, Report, Stop};
 use dawn_cluster::{Edit, Snapshot};
 
 /// What may be done.
-const ACTIONS: [&str; 4] = ["list", "explain", "approve", "reject"];
+const ACTIONS: [&str; 5] = ["list", "show", "explain", "approve", "reject"];
 
 /// List, explain, approve or reject machines that wait for a decision
 ///
@@ -17,10 +17,10 @@ const ACTIONS: [&str; 4] = ["list", "explain", "approve", "reject"];
 /// its description again. A UUID may be shortened as long as it is unique.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "discover [OPTIONS] [list]\n       discover [OPTIONS] explain UUID\n       discover [OPTIONS] approve UUID [NODE]\n       discover [OPTIONS] reject UUID"
+    override_usage = "discover [OPTIONS] [list]\n       discover [OPTIONS] {show | explain} UUID\n       discover [OPTIONS] approve UUID [NODE]\n       discover [OPTIONS] reject UUID"
 )]
 pub struct Args {
-    /// list, explain, approve or reject [default: list]
+    /// list, show (or explain), approve or reject [default: list]
     #[arg(value_name = "ACTION")]
     action: Option<String>,
     /// The machine
@@ -45,7 +45,9 @@ impl Command for Args {
         let waiting = discovery.waiting();
         let action = self.action.as_deref().unwrap_or("list");
         if !ACTIONS.contains(&action) {
-            return Err(Stop::usage(format!("'{action}' is not one of list, explain, approve and reject")));
+            return Err(Stop::usage(format!(
+                "'{action}' is not one of list, show, explain, approve and reject"
+            )));
         }
         if action == "list" {
             if let Some(word) = &self.uuid {
@@ -58,7 +60,7 @@ impl Command for Args {
         }
         let machine = self.machine(&waiting)?;
         match action {
-            "explain" => out.report(&Shown { machine, explains: true }),
+            "show" | "explain" => out.report(&Shown { machine, explains: true }),
             "approve" => self.approve(discovery, machine, ctx, out),
             _ => self.reject(discovery, &machine.uuid, ctx, out),
         }

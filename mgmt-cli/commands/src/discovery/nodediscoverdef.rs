@@ -90,8 +90,10 @@ impl Args {
         if self.dry_run {
             return Ok(());
         }
-        if let (Some(discovery), Some(uuid)) = (ctx.boot.discovery(), &self.uuid) {
-            discovery.forget(uuid);
+        if let Some(discovery) = ctx.boot.discovery() {
+            ctx.snapshot.rows("discoverydata").filter(|row| is_meant(row)).for_each(|row| {
+                discovery.forget(&cell(row, "uuid"));
+            });
         }
         let removed = Deed::new("removed", "discovery entries", self.uuid.as_deref().unwrap_or("all"));
         out.report(&removed.line("Removing discovery entries finished."))
