@@ -4,6 +4,7 @@ use crate::address::{self, NameServerAddresses};
 use crate::answers::InstallAnswers;
 use crate::consoles;
 use crate::discovery::Discovery;
+use crate::disk_space::DiskSpace;
 use crate::files::{Files, FilesError};
 use crate::image_index::ImageIndex;
 use crate::kept_reports::KeptReports;
@@ -125,6 +126,8 @@ pub struct Appliance {
     pub consoles: Arc<Hub>,
     /// What the DHCP service has given out.
     pub leases: Leases,
+    /// Free space of this daemon's directories.
+    space: DiskSpace,
 }
 
 impl Appliance {
@@ -141,7 +144,7 @@ impl Appliance {
         let generations = Arc::new(Generations::open(settings.data.join("generations")));
         let kept = Arc::new(KeptReports::open(&settings.data));
         let saved = SavedTables::new(&settings.data);
-        let (images, leases, name_servers) = Default::default();
+        let (images, leases, name_servers, space) = Default::default();
         let live = Arc::new(live);
         let consoles = Arc::new(consoles::hub(&settings.data, &watcher));
         Self {
@@ -160,6 +163,7 @@ impl Appliance {
             generations,
             consoles,
             leases,
+            space,
         }
     }
 
@@ -202,7 +206,10 @@ impl Appliance {
             leases: self.leases.all().len(),
             reports_waiting: self.kept.count(),
             machines_waiting: self.discovery.waiting().len(),
-            directories: directories.into_iter().filter_map(|(name, path)| Some((name, path?))).collect(),
+            spaces: directories
+                .into_iter()
+                .filter_map(|(name, path)| Some((name, self.space.of(name, path?)?)))
+                .collect(),
         }
     }
 

@@ -32,6 +32,7 @@ mod daemon_log;
 pub mod database;
 pub mod dhcp;
 pub mod discovery;
+mod disk_space;
 pub mod failures;
 mod files;
 pub mod first_stage;

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
 
 use dawn_cluster::{Snapshot, col};
 use dawn_events::{Step, Total};
@@ -18,6 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::command::VERSION;
+use crate::disk_space::Space;
 
 /// The media type of the text.
 pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -40,7 +40,7 @@ pub struct Readings {
     /// Unknown machines that wait for a decision.
     pub machines_waiting: usize,
     /// Directories whose free space counts, each with the name it has in a label.
-    pub directories: Vec<(&'static str, PathBuf)>,
+    pub(crate) spaces: Vec<(&'static str, Space)>,
 }
 
 /// The text for one request.
@@ -57,7 +57,7 @@ pub(crate) fn render(snapshot: &Snapshot, readings: &Readings) -> String {
     gauge(&mut registry, "pending_reports", "Reports of nodes that wait for the database", waiting);
     let waiting = number(readings.machines_waiting);
     gauge(&mut registry, "discovery_queue", "Unknown machines that wait for a decision", waiting);
-    disks(&readings.directories, &mut registry);
+    disks(&readings.spaces, &mut registry);
     let mut process = Registry::default();
     of_process(&mut process);
     let mut text = String::new();
@@ -109,14 +109,16 @@ fn boots(totals: &BTreeMap<(Step, bool), Total>, registry: &mut Registry) {
     registry.register_with_unit("step_duration", "Time that steps took in all", Unit::Seconds, seconds);
 }
 
-fn disks(directories: &[(&'static str, PathBuf)], registry: &mut Registry) {
-    let free = Family::<Labels, Gauge>::default();
-    for (name, path) in directories {
-        if let Ok(disk) = rustix::fs::statvfs(path) {
-            let bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
-            free.get_or_create(&vec![("dir", *name)]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+fn disks(spaces: &[(&'static str, Space)], registry: &mut Registry) {
+    let (free, silent) = (Family::<Labels, Gauge>::default(), Family::<Labels, Gauge>::default());
+    for (name, space) in spaces {
+        let labels = vec![("dir", *name)];
+        silent.get_or_create(&labels).set(i64::from(*space == Space::Unresponsive));
+        if let Space::Free(bytes) = space {
+            free.get_or_create(&labels).set(i64::try_from(*bytes).unwrap_or(i64::MAX));
         }
     }
+    registry.register("disk_unresponsive", "Whether the file system does not answer", silent);
     registry.register_with_unit("disk_free", "Free space of the file systems", Unit::Bytes, free);
 }
 
@@ -158,8 +160,12 @@ mod tests {
         let edits = rows.into_iter().map(|pair| row(pair).unwrap()).collect();
         model.apply(Change::new("root", "test", edits)).unwrap();
         let total = Total { count: 3, bytes: 5_000, duration_ms: 1_500 };
-        let readings =
-            Readings { totals: [((Step::Kernel, true), total)].into(), leases: 7, ..Readings::default() };
+        let readings = Readings {
+            totals: [((Step::Kernel, true), total)].into(),
+            leases: 7,
+            spaces: vec![("data", Space::Free(9)), ("tftp", Space::Unresponsive)],
+            ..Readings::default()
+        };
         let text = render(&model.snapshot(), &readings);
         for line in [
             "dawn_nodes{status=\"booted\"} 2",
@@ -170,6 +176,9 @@ mod tests {
             "dawn_sent_bytes_total{step=\"kernel\",machine=\"node\"} 5000",
             "dawn_step_duration_seconds_total{step=\"kernel\",machine=\"node\"} 1.5",
             "dawn_dhcp_leases 7",
+            "dawn_disk_free_bytes{dir=\"data\"} 9",
+            "dawn_disk_unresponsive{dir=\"data\"} 0",
+            "dawn_disk_unresponsive{dir=\"tftp\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in {text}");
         }

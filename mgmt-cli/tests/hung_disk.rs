@@ -10,7 +10,7 @@
 #[allow(dead_code, reason = "shared with the other tests of the executable")]
 mod common;
 
-use common::{PATIENCE, dawn, printed, ready, run};
+use common::{PATIENCE, dawn, printed, ready, run, wait_for};
 use dawn_nfs::client::Client;
 use dawn_nfs::handle::FileHandle;
 use rustix::mount::{MountFlags, mount};
@@ -23,6 +23,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+/// Where monitoring systems ask.
+const METRICS: &str = "127.0.0.1:9100";
 /// Requests that hang, for each service: more than a directory has threads.
 const HUNG: usize = 20;
 
@@ -75,8 +77,8 @@ impl Machine {
 
     fn start(&mut self) {
         let mut command = self.dawn();
-        let services = ["serve", "--services", "xcatd,http,tftp,nfs", "--https-port", "0"];
-        command.args(services).arg("--data").arg(self.dir.join("data"));
+        let services = ["serve", "--services", "xcatd,http,tftp,nfs,metrics", "--https-port", "0"];
+        command.args(services).args(["--metrics-listen", METRICS]).arg("--data").arg(self.dir.join("data"));
         self.daemon = Some(ready(&mut command, Some(&self.dir.join("log"))));
     }
 
@@ -130,7 +132,11 @@ fn read_by_nfs(client: &mut Client, root: &FileHandle, name: &str) -> String {
 
 /// Sends a request for `path`.
 fn ask(path: &str) -> TcpStream {
-    let mut stream = TcpStream::connect("127.0.0.1:80").unwrap();
+    ask_at("127.0.0.1:80", path)
+}
+
+fn ask_at(address: &str, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").unwrap();
     stream
@@ -339,4 +345,12 @@ fn the_daemon_starts_without_an_install_directory_that_hangs() {
     assert!(machine.ok("lsdef -t site -l").contains("installdir"));
     let text = answer(ask("/install/file"));
     assert!(text.starts_with("HTTP/1.1 503"), "{text}");
+    // More requests than there are threads that serve; each is answered, and one says what hangs.
+    let silent = "dawn_disk_unresponsive{dir=\"install\"} 1";
+    for _ in 0..HUNG {
+        let text = answer(ask_at(METRICS, "/metrics"));
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    }
+    wait_for("the metrics to report the directory", || answer(ask_at(METRICS, "/metrics")).contains(silent));
+    assert!(machine.ok("lsdef -t site -l").contains("installdir"));
 }

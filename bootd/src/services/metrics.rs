@@ -30,6 +30,8 @@ impl Service for Metrics {
             let limits = Limits { connections_max: CONNECTIONS_MAX, ..Limits::default() };
             let config = Config { listen, limits, ..Config::default() };
             let appliance = Arc::clone(&here.appliance);
+            // The first request has the free space, too.
+            let _ = appliance.readings();
             let source = move |request: &Request<'_>| match request.path.as_str() {
                 "metrics" => {
                     let text = metrics::render(&appliance.model.snapshot(), &appliance.readings());

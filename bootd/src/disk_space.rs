@@ -1,0 +1,88 @@
+//! Free space of directories, for monitoring: read by threads that may wait for disks. Who asks gets what was
+//! read before, and a disk that hangs costs one thread.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use dawn_serving::disks::{DiskPool, WAIT_TIME_MAX};
+
+/// What is known of the file system of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Space {
+    /// Bytes that are free.
+    Free(u64),
+    /// It does not answer.
+    Unresponsive,
+}
+
+/// The directories that were asked for, each with a name.
+#[derive(Default)]
+pub(crate) struct DiskSpace {
+    disks: DiskPool,
+    known: Arc<Mutex<BTreeMap<&'static str, Known>>>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    free: Option<u64>,
+    /// A thread looks at it, since then.
+    asked: Option<Instant>,
+}
+
+impl DiskSpace {
+    /// What is known of a directory, which is read again meanwhile. Never waits; nothing is known at first.
+    pub(crate) fn of(&self, name: &'static str, path: PathBuf) -> Option<Space> {
+        let mut known = lock(&self.known);
+        let entry = known.entry(name).or_default();
+        if let Some(since) = entry.asked {
+            let is_late = since.elapsed() >= WAIT_TIME_MAX;
+            return if is_late { Some(Space::Unresponsive) } else { entry.free.map(Space::Free) };
+        }
+        entry.asked = Some(Instant::now());
+        let before = entry.free.map(Space::Free);
+        drop(known);
+        let (place, found) = (path.clone(), Arc::clone(&self.known));
+        let read = move || {
+            let free = free(&path);
+            lock(&found).insert(name, Known { free, asked: None });
+        };
+        if self.disks.submit(&place, read).is_ok() {
+            return before;
+        }
+        lock(&self.known).insert(name, Known::default());
+        Some(Space::Unresponsive)
+    }
+}
+
+fn free(path: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(path).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory that is gone has no value, and no thread waits for it.
+    #[test]
+    fn what_was_read_is_there_at_the_next_question() {
+        let (space, dir) = (DiskSpace::default(), tempfile::tempdir().unwrap());
+        let read = |name, path: &Path| {
+            let first = space.of(name, path.to_owned());
+            while lock(&space.known).get(name).is_some_and(|known| known.asked.is_some()) {
+                std::thread::yield_now();
+            }
+            (first, space.of(name, path.to_owned()))
+        };
+        let (first, second) = read("data", dir.path());
+        assert_eq!(first, None);
+        assert!(matches!(second, Some(Space::Free(bytes)) if bytes > 0), "{second:?}");
+        assert_eq!(read("gone", &dir.path().join("gone")), (None, None));
+    }
+}
