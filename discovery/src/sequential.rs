@@ -55,6 +55,12 @@ pub enum OptionError {
     /// An option without its value.
     #[error("The parameter \"{0}\" need a value.")]
     NoValue(String),
+    /// Another option inside of a value.
+    #[error("The value of \"{0}\" has \"{1}\" in it: give that as a word of its own.")]
+    Inside(String, String),
+    /// An image whose name would be several steps of a chain.
+    #[error("The parameter \"osimage\" needs the name of one image.")]
+    Image,
     /// A number that is not one.
     #[error("The parameter \"{0}\" needs a number.")]
     NotANumber(&'static str),
@@ -80,6 +86,7 @@ impl Options {
             if value.is_empty() {
                 return Err(OptionError::NoValue(name.to_owned()));
             }
+            check_value(name, value)?;
             let value = value.to_owned();
             match name {
                 "noderange" => options.noderange = value,
@@ -109,9 +116,8 @@ impl Options {
         let mut words: Vec<String> = Vec::new();
         for part in text.split(',') {
             let name = part.split_once('=').map_or("", |(name, _)| name);
-            let is_name = NAMES.contains(&name) || ["noderange", "hostiprange", "bmciprange"].contains(&name);
             match words.last_mut() {
-                Some(last) if !is_name => {
+                Some(last) if !is_name(name) => {
                     last.push(',');
                     last.push_str(part);
                 }
@@ -129,6 +135,24 @@ impl Options {
     fn number(&self, name: &'static str) -> Result<Option<u32>, OptionError> {
         self.get(name).map(str::parse).transpose().map_err(|_| OptionError::NotANumber(name))
     }
+}
+
+fn is_name(name: &str) -> bool {
+    NAMES.contains(&name) || ["noderange", "hostiprange", "bmciprange"].contains(&name)
+}
+
+/// A value is read back as it was written, and an image is one image: its name becomes a step of chains,
+/// which not everybody may write (`ondiscover=`).
+fn check_value(name: &str, value: &str) -> Result<(), OptionError> {
+    let option = |part: &&str| part.split_once('=').is_some_and(|(name, _)| is_name(name));
+    if let Some(other) = value.split(',').skip(1).find(option) {
+        return Err(OptionError::Inside(name.to_owned(), other.to_owned()));
+    }
+    let ends_step = |c: char| matches!(c, ',' | ';' | '=') || c.is_whitespace() || c.is_control();
+    if name == "osimage" && value.contains(ends_step) {
+        return Err(OptionError::Image);
+    }
+    Ok(())
 }
 
 impl fmt::Display for Options {
@@ -348,11 +372,36 @@ mod tests {
             (&["rack=1"][..], "For sequential discovery, the 'noderange' option must be specified."),
             (&["noderange=a", "color=red"], "Invalid arguement \"color\"."),
             (&["noderange="], "The parameter \"noderange\" need a value."),
+            (
+                &["noderange=a", "osimage=x,ondiscover=rpower:off"],
+                "The parameter \"osimage\" needs the name of one image.",
+            ),
+            (&["noderange=a", "osimage=x;shell"], "The parameter \"osimage\" needs the name of one image."),
+            (
+                &["noderange=a", "groups=g,noderange=b"],
+                "The value of \"groups\" has \"noderange=b\" in it: give that as a word of its own.",
+            ),
         ] {
             assert_eq!(Options::of_words(words.iter().copied()).unwrap_err().to_string(), error);
         }
+        let injected = "noderange=a,osimage=x,ondiscover=rpower:off,standby";
+        assert_eq!(Options::of_site(injected).unwrap_err(), OptionError::Image);
         let options = Options::of_words(["noderange=a", "unit=top"]).unwrap();
         assert_eq!(Run::new(&Snapshot::empty(), options).unwrap_err(), OptionError::NotANumber("unit"));
+    }
+
+    proptest::proptest! {
+        /// What is accepted is read back as it was given.
+        #[test]
+        fn accepted_options_are_read_back(
+            groups in "[a-c=,;]{1,6}|[a-z]{1,3},(groups|noderange|unit)=[a-z0-9]{1,3}",
+            image in "[a-z;,=]{1,5}",
+        ) {
+            let words = [format!("groups={groups}"), "noderange=cn[1-3]".into(), format!("osimage={image}")];
+            if let Ok(options) = Options::of_words(words.iter().map(String::as_str)) {
+                proptest::prop_assert_eq!(Options::of_site(&options.to_string()), Ok(options));
+            }
+        }
     }
 
     #[test]

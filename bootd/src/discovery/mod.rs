@@ -14,27 +14,29 @@ mod follow_ups;
 mod inbox;
 mod post;
 mod push;
+mod records;
+mod settings;
 mod switches;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod text;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use dawn_cluster::{Change, Edit, Model, Row, Snapshot, Text, col};
+use dawn_cluster::{Change, Edit, Model, Snapshot, Text, col};
 use dawn_discovery::assign::{self, NotNow};
 use dawn_discovery::fabric::Answer;
 use dawn_discovery::findme::{self, Packet};
 use dawn_discovery::inventory::{Difference, differences};
 use dawn_discovery::limits::{HIT_TIME, MISS_TIME};
-use dawn_discovery::rule::Rule;
 use dawn_discovery::{
-    Arrival, Assignment, Decision, Desk, Directory, Doubt, Evidence, Fabric, Machine, Method, Miss,
-    Surroundings, Verdict,
+    Arrival, Assignment, Decision, Desk, Directory, Doubt, Evidence, Fabric, Method, Miss, Surroundings,
+    Verdict,
 };
 use dawn_plan::destiny;
 use dawn_wire::status::DISCOVERED;
@@ -54,7 +56,10 @@ use inbox::{Inbox, Taken};
 pub(crate) use post::ByPost;
 pub use push::Word;
 use push::Words;
+use records::record_time;
+use settings::{methods, needs_approval, network_at, rules};
 use tables::Tables;
+pub use waiting::{Waiting, node_to_define};
 
 /// Source ports that only root of a machine can send from: below this number.
 const PRIVILEGED_PORTS: u16 = 1024;
@@ -62,36 +67,6 @@ const PRIVILEGED_PORTS: u16 = 1024;
 const TAKE_TIME: Duration = Duration::from_secs(1);
 /// Pause between two looks for nodes that are to be pushed, while no table changes.
 const WAKE_PERIOD: Duration = Duration::from_millis(500);
-/// Least age of a record of a machine without a node before it is written again.
-const RECORD_AGE_MIN: jiff::SignedDuration = jiff::SignedDuration::from_mins(1);
-/// Rows of `discoverydata` that machines without a node may fill.
-const RECORDS_MAX: usize = 4096;
-/// `site` key: methods in the order in which they are asked.
-const METHODS_KEY: &str = "discoverymethods";
-/// `site` key: rules, separated by blanks.
-const RULES_KEY: &str = "discoveryrules";
-/// `site` key: networks (`networks.netname`) whose machines wait for an administrator, or `all`.
-const APPROVAL_KEY: &str = "discoveryapproval";
-
-/// A machine that waits for an administrator.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Waiting {
-    /// UUID, the key of `discoverydata`.
-    pub uuid: String,
-    /// Its MACs.
-    pub macs: Vec<String>,
-    /// Machine type and model.
-    pub mtm: String,
-    /// Serial number.
-    pub serial: String,
-    /// Why it waits.
-    pub reason: String,
-    /// What speaks for which node, and what does not.
-    pub evidence: Vec<String>,
-    /// The nodes that the evidence allows.
-    pub nodes: Vec<String>,
-}
-
 /// Discovery as the daemon runs it: its inbox, its thread and what it remembers.
 pub struct Discovery {
     model: Arc<Model>,
@@ -118,14 +93,6 @@ struct State {
     tables: Tables,
     /// The text of [`SITE_KEY`] that the desk's run was made of.
     run_of: String,
-}
-
-/// Why a machine does not become a node.
-#[derive(Debug, thiserror::Error)]
-enum Undecided {
-    /// The desk has not found which one.
-    #[error("{}", text::doubt(.0))]
-    Doubt(Doubt),
 }
 
 impl Discovery {
@@ -273,7 +240,7 @@ impl Discovery {
                     self.inbox.put_back(from, bytes, at);
                     return;
                 }
-                self.watcher.asked(from, &format!("discovery: {reason}"));
+                self.watcher.asked(from, &format!("discovery: {}", text::doubt(&reason)));
                 Word::Processed
             }
         };
@@ -282,8 +249,8 @@ impl Discovery {
 
     /// When to look again at a packet that nothing is known for, or whose evidence contradicts itself: as
     /// soon as switches may be read again, which may have learnt its MAC by then, or where it is now.
-    fn second_look(&self, reason: &Undecided) -> Option<Instant> {
-        let may_change = matches!(reason, Undecided::Doubt(Doubt::NoEvidence | Doubt::Contradiction));
+    fn second_look(&self, reason: &Doubt) -> Option<Instant> {
+        let may_change = matches!(reason, Doubt::NoEvidence | Doubt::Contradiction);
         if !may_change || !methods(&self.model.snapshot()).contains(&Method::Switch) {
             return None;
         }
@@ -291,13 +258,7 @@ impl Discovery {
     }
 
     /// Makes a node of the machine.
-    fn decide(
-        &self,
-        runtime: &Runtime,
-        from: IpAddr,
-        packet: &Packet,
-        is_second: bool,
-    ) -> Result<(), Undecided> {
+    fn decide(&self, runtime: &Runtime, from: IpAddr, packet: &Packet, is_second: bool) -> Result<(), Doubt> {
         let snapshot = self.model.snapshot();
         let machine = &packet.machine;
         let arrival = Arrival { machine, from: push::mac_of(from) };
@@ -311,7 +272,7 @@ impl Discovery {
                     let reason = reason.to_string();
                     self.state().desk.give_up(now, machine, node, reason.clone(), decision.evidence);
                     self.keep_record(&snapshot, machine, true);
-                    Undecided::Doubt(Doubt::NotWritten(node.clone(), reason))
+                    Doubt::NotWritten(node.clone(), reason)
                 })
             }
             Verdict::Queue(doubt) => {
@@ -321,18 +282,17 @@ impl Discovery {
                 if is_over && !self.state().desk.holds_nodes() {
                     self.stop_sequential(&snapshot, from);
                 }
-                let reason = Undecided::Doubt(doubt);
-                if is_second || self.second_look(&reason).is_none() {
-                    self.report_contradiction(from, &reason, &decision.evidence);
+                if is_second || self.second_look(&doubt).is_none() {
+                    self.report_contradiction(from, &doubt, &decision.evidence);
                 }
-                Err(reason)
+                Err(doubt)
             }
         }
     }
 
     /// A MAC of a known node that other evidence is against is an event of that node.
-    fn report_contradiction(&self, from: IpAddr, reason: &Undecided, evidence: &Evidence) {
-        if !matches!(reason, Undecided::Doubt(Doubt::Contradiction)) {
+    fn report_contradiction(&self, from: IpAddr, doubt: &Doubt, evidence: &Evidence) {
+        if *doubt != Doubt::Contradiction {
             return;
         }
         let why = evidence.findings.iter().map(text::finding).collect::<Vec<_>>().join("; ");
@@ -477,126 +437,6 @@ impl Discovery {
         changed.iter().for_each(|difference| self.watcher.hardware_changed(node, &difference.to_string()));
     }
 
-    /// The packet of a machine without a node, for `nodediscoverls`: kept, and written again while the
-    /// machine waits, at most every [`RECORD_AGE_MIN`]. There are no more of them than [`RECORDS_MAX`], of
-    /// which the oldest makes place, though not for one that is not sure to be the sender's own.
-    fn keep_record(&self, snapshot: &Snapshot, machine: &Machine, is_own: bool) {
-        let (uuid, node) = (col::discoverydata::UUID, col::discoverydata::NODE);
-        let present = snapshot.find_row(&[(uuid, &assign::key(snapshot, machine))]);
-        if present.as_ref().is_some_and(|row| row.get(node).is_some() || is_fresh(row)) {
-            return;
-        }
-        let mut without_node = snapshot.rows("discoverydata").filter(|row| row.get(node).is_none());
-        let oldest =
-            without_node.next().filter(|_| present.is_none() && without_node.count() + 1 >= RECORDS_MAX);
-        if oldest.is_some() && !is_own {
-            return;
-        }
-        let gone =
-            oldest.and_then(|row| row.get(uuid)).map(|key| Edit::delete("discoverydata", &[("uuid", key)]));
-        let stored = assign::record(snapshot, machine, "", "undef", &record_time())
-            .map_err(|error| error.to_string())
-            .and_then(|edits| {
-                let gone = gone.transpose().map_err(|error| error.to_string())?;
-                let edits = gone.into_iter().chain(edits).collect();
-                let change = Change::quiet("discovery", "discovery: a packet", edits);
-                self.model.apply(change).map_err(|error| error.to_string())
-            });
-        if let Err(error) = stored {
-            tracing::warn!(error, "the packet of an unknown machine cannot be stored");
-        }
-    }
-
-    /// Machines that wait, in the order in which they came; then those that an earlier daemon has seen.
-    #[must_use]
-    pub fn waiting(&self) -> Vec<Waiting> {
-        let mut all = self.heard();
-        let snapshot = self.model.snapshot();
-        let (key, node) = (col::discoverydata::UUID, col::discoverydata::NODE);
-        for row in snapshot.rows("discoverydata").filter(|row| row.get(node).is_none()) {
-            let uuid = row.get(key).map(ToString::to_string).unwrap_or_default();
-            if all.iter().any(|waiting| waiting.uuid == uuid) {
-                continue;
-            }
-            let Some(machine) = assign::of_record(&snapshot, &uuid) else { continue };
-            all.push(Waiting {
-                macs: machine.macs().map(|mac| mac.to_string()).collect(),
-                mtm: machine.mtm,
-                serial: machine.serial,
-                reason: "known from its record; it is looked at again with its next packet".to_owned(),
-                evidence: Vec::new(),
-                nodes: Vec::new(),
-                uuid,
-            });
-        }
-        all
-    }
-
-    fn heard(&self) -> Vec<Waiting> {
-        let snapshot = self.model.snapshot();
-        let mut state = self.state();
-        let list = state.desk.queue().waiting().iter();
-        list.map(|waiting| Waiting {
-            uuid: assign::key(&snapshot, &waiting.machine),
-            macs: waiting.machine.macs().map(|mac| mac.to_string()).collect(),
-            mtm: waiting.machine.mtm.clone(),
-            serial: waiting.machine.serial.clone(),
-            reason: text::reason(&waiting.doubt, &waiting.evidence),
-            evidence: text::evidence(&waiting.evidence),
-            nodes: suggested(&waiting.doubt, &waiting.evidence),
-        })
-        .collect()
-    }
-
-    /// Takes a machine out of the queue; it comes back with its next packet. False if it does not wait.
-    pub fn forget(&self, uuid: &str) -> bool {
-        let snapshot = self.model.snapshot();
-        let mut state = self.state();
-        let queue = state.desk.queue();
-        let found = queue.waiting().iter().find(|waiting| assign::key(&snapshot, &waiting.machine) == uuid);
-        let machine = found.map(|waiting| waiting.machine.clone());
-        machine.is_some_and(|machine| queue.remove(&machine).is_some())
-    }
-
-    /// Makes this machine that node, as an administrator says: from its packet that waits, or from its row of
-    /// `discoverydata`.
-    ///
-    /// # Errors
-    /// No such machine or node, or a change that the tables refuse.
-    pub fn define(&self, who: &str, uuid: &str, node: &str) -> Result<(), Stop> {
-        let snapshot = self.model.snapshot();
-        let name = node_to_define(&snapshot, node)?;
-        let queued = {
-            let mut state = self.state();
-            let mut waiting = state.desk.queue().waiting().iter();
-            waiting
-                .find(|waiting| assign::key(&snapshot, &waiting.machine) == uuid)
-                .map(|waiting| waiting.machine.clone())
-        };
-        let machine = queued.or_else(|| assign::of_record(&snapshot, uuid));
-        let machine =
-            machine.ok_or_else(|| Stop::not_found(format!("No machine with the UUID {uuid} is known.")))?;
-        let assignment =
-            Assignment { node: name.clone(), method: Method::Mac, stand_ins: Vec::new(), grant: None };
-        let head = Change::new(who, format!("nodediscoverdef -u {uuid} -n {name}"), Vec::new());
-        let (_, changed) = self.model.transact(head, |now| {
-            let mut edits = assign::edits(now, &machine, None, &assignment, None)?;
-            edits.extend(assign::record(now, &machine, &name, "manual", &record_time())?);
-            edits.extend(found_status(now, &name)?);
-            Ok::<_, Stop>((edits, differences(now, &name, &machine)))
-        })?;
-        self.state().desk.queue().remove(&machine);
-        self.watcher.discovered(&name, &format!("{who}, by hand"));
-        self.report(&name, &changed);
-        self.on_discover(&name);
-        let address =
-            machine.nics.iter().find_map(|nic| nic.address.split('/').next()?.parse::<IpAddr>().ok());
-        if let Some(address) = address {
-            push::tell_from_a_thread(address, Word::Restart);
-        }
-        Ok(())
-    }
-
     fn now(&self) -> Duration {
         self.started.elapsed()
     }
@@ -627,79 +467,7 @@ fn found_status(now: &Snapshot, node: &str) -> Result<Vec<Edit>, Stop> {
     Ok(destiny::status_edits(now, node, DISCOVERED, &status_time())?)
 }
 
-/// The local time, as `discoverydata.discoverytime` has it.
-fn record_time() -> String {
-    jiff::Zoned::now().strftime(assign::TIME_FORM).to_string()
-}
-
-/// The node that a machine is to become.
-///
-/// # Errors
-/// There is none of this name.
-pub fn node_to_define(snapshot: &Snapshot, node: &str) -> Result<Text, Stop> {
-    snapshot.node_name(node).ok_or_else(|| Stop::not_found(format!("There is no node '{node}'.")))
-}
-
-/// A record is younger than [`RECORD_AGE_MIN`]; one whose time cannot be read is not.
-fn is_fresh(record: &Row) -> bool {
-    let time = record.get(col::discoverydata::DISCOVERYTIME);
-    let time = time.and_then(|text| jiff::civil::DateTime::strptime(assign::TIME_FORM, &**text).ok());
-    let age = time.map(|time| jiff::Zoned::now().datetime().duration_since(time));
-    age.is_some_and(|age| !age.is_negative() && age < RECORD_AGE_MIN)
-}
-
-/// The nodes that an administrator will most likely mean.
-fn suggested(doubt: &Doubt, evidence: &Evidence) -> Vec<String> {
-    match doubt {
-        Doubt::Approval(node)
-        | Doubt::OtherMac(node, _)
-        | Doubt::OtherUuid(node)
-        | Doubt::OtherSerial(node)
-        | Doubt::NotWritten(node, _)
-        | Doubt::NoAddress(node)
-        | Doubt::Taken(node) => vec![node.to_string()],
-        Doubt::Ambiguous(nodes) => nodes.iter().map(ToString::to_string).collect(),
-        _ => {
-            let mut nodes: Vec<String> = evidence
-                .findings
-                .iter()
-                .flat_map(|finding| &finding.nodes)
-                .map(ToString::to_string)
-                .collect();
-            nodes.sort();
-            nodes.dedup();
-            nodes
-        }
-    }
-}
-
-/// The name of the network of an address.
-fn network_at(snapshot: &Snapshot, ip: IpAddr) -> Option<String> {
-    let IpAddr::V4(address) = ip else { return None };
-    let (_, row) = snapshot.network_of(address)?;
-    Some(row.get(col::networks::NETNAME).map(ToString::to_string).unwrap_or_default())
-}
-
-fn needs_approval(snapshot: &Snapshot, from: IpAddr) -> bool {
-    let Some(list) = snapshot.site(APPROVAL_KEY) else { return false };
-    let network = network_at(snapshot, from).unwrap_or_default();
-    list.split(',').map(str::trim).any(|word| word == "all" || (!word.is_empty() && word == network))
-}
-
 /// A sequential discovery has given everything that it had.
 fn is_used_up(miss: &Miss) -> bool {
     matches!(miss, Miss::Exhausted | Miss::NoAddress)
-}
-
-/// The methods of the cluster in their order; a word that is none is left out.
-fn methods(snapshot: &Snapshot) -> Vec<Method> {
-    let Some(list) = snapshot.site(METHODS_KEY) else { return Method::ALL.to_vec() };
-    let method = |word: &str| Method::ALL.into_iter().find(|method| method.name() == word);
-    list.split(',').filter_map(|text| method(text.trim())).collect()
-}
-
-fn rules(snapshot: &Snapshot) -> Vec<Rule> {
-    let Some(list) = snapshot.site(RULES_KEY) else { return Vec::new() };
-    let rules = list.split_whitespace().take(dawn_discovery::limits::RULES_MAX);
-    rules.filter_map(|text| text.parse().ok()).collect()
 }
