@@ -18,6 +18,7 @@ mod template;
 pub use template::fuzz;
 
 use crate::zones::{lets_nodes_log_in, own_zone, zone_row};
+use dawn_cluster::list::elements;
 use dawn_cluster::secrets::{Sensitivity, is_secret, of_site_key};
 use dawn_cluster::{Col, MANAGEMENT_GROUP, OsImage, Snapshot, Text, col, nic_column_for};
 use dawn_plan::BootState;
@@ -207,7 +208,7 @@ fn ssh(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
 fn routes(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
     let names = cell(snapshot, node, col::noderes::ROUTENAMES);
     export("NODEROUTENAMES", &names);
-    for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+    for name in elements(&names) {
         let variable = format!("ROUTE_{name}");
         let Some(row) = snapshot.find_row(&[(col::routes::ROUTENAME, name)]) else {
             tracing::warn!(

@@ -6,6 +6,7 @@
 use crate::base64;
 use crate::error::Problem;
 use dawn_cluster::Installer;
+use dawn_cluster::list::elements;
 
 /// What begins and ends the place of the layout in an AutoYaST file.
 pub(crate) const XML_START: &str = "<!-- XCAT-PARTITION-START -->";
@@ -24,7 +25,7 @@ pub(crate) struct Element {
 
 /// The elements of a cell.
 pub(crate) fn parse(cell: &str, installer: Installer) -> Result<Vec<Element>, Problem> {
-    let words = cell.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let words = elements(cell);
     let elements = words.map(|word| {
         let (is_script, path) = word.strip_prefix("s:").map_or((false, word), |path| (true, path));
         let is_taken = path.starts_with('/') && (!is_script || installer == Installer::Kickstart);

@@ -19,6 +19,7 @@ use crate::packages;
 use crate::rendered::{Rendered, Value};
 use crate::search::Wanted;
 use crate::table::{self, Cell, LOCKED};
+use dawn_cluster::list::elements;
 use dawn_cluster::{Installer, Secret, Snapshot, col};
 use dawn_plan::install::installer_of;
 use dawn_plan::view::AnswerPart;
@@ -469,8 +470,7 @@ impl Run<'_> {
     /// The package lists of the image.
     fn default_lists(&self, place: Place<'_>) -> Result<Vec<String>, RenderError> {
         let named = self.context.of_image(col::linuximage::PKGLIST);
-        let lists: Vec<String> =
-            named.split(',').map(str::trim).filter(|path| !path.is_empty()).map(str::to_owned).collect();
+        let lists: Vec<String> = elements(&named).map(str::to_owned).collect();
         if !lists.is_empty() {
             return Ok(lists);
         }

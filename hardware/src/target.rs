@@ -1,6 +1,7 @@
 //! Which driver a node has, where its service processor is, and who logs in there: the tables, read once and
 //! before anything is sent.
 
+use dawn_cluster::list::elements;
 use dawn_cluster::{Claim, Col, Snapshot, col};
 use dawn_ipmi::limits::{Budget, PORT};
 use dawn_ipmi::{Credentials, Fallback, Secret};
@@ -153,7 +154,7 @@ pub(crate) fn bmcs(snapshot: &Snapshot, node: &str) -> Vec<Bmc> {
     let (credentials, source) = login(snapshot, node);
     let (budget, shares_records) = (budget(snapshot), snapshot.site_flag("ipmisdrcache", true));
     let fallback = fallback(snapshot, node);
-    let words = list.split(',').map(str::trim).filter(|word| !word.is_empty()).take(BMCS_PER_NODE_MAX);
+    let words = elements(&list).take(BMCS_PER_NODE_MAX);
     words
         .map(|word| {
             let (host, port) = host_and_port(word);

@@ -9,6 +9,7 @@ use crate::error::PlanError;
 use crate::facts::Facts;
 use crate::lookup::{install_mac, public_path};
 use crate::token::token_or_mask;
+use dawn_cluster::list::elements;
 use dawn_cluster::{Installer, OsImage, Snapshot, col};
 use std::path::{Path, PathBuf};
 
@@ -53,7 +54,7 @@ pub fn served_names(installer: Installer) -> (&'static str, &'static str) {
 /// [`PlanError::ImageIncomplete`].
 pub fn package_places(snapshot: &Snapshot, image: &OsImage) -> Result<Vec<String>, PlanError> {
     if let Some(list) = image.get(col::linuximage::PKGDIR) {
-        let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
+        let words = elements(list);
         let places: Vec<String> = words.map(|word| word.trim_end_matches('/').to_owned()).collect();
         if !places.is_empty() {
             return Ok(places);

@@ -5,6 +5,7 @@
 //! left out with a line in the log.
 
 use super::{Export, cell, image_name, is_name};
+use dawn_cluster::list::elements;
 use dawn_cluster::{OsImage, Row, Snapshot, col, row_subnet};
 use dawn_serving::bounded_read::read_text;
 use std::path::Path;
@@ -41,7 +42,7 @@ pub(super) fn vlans(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
         let [vlans, interface] = port.as_slice() else { continue };
         let interface = interface.as_ref().map_or("primary", |interface| &interface.value);
         let vlans = vlans.as_ref().map_or("", |vlans| &vlans.value);
-        for id in vlans.split(',').map(str::trim).filter(|id| !id.is_empty()) {
+        for id in elements(vlans) {
             count += 1;
             export(&format!("VLANID_{count}"), id);
             export(&format!("VLANNIC_{count}"), interface);
@@ -84,7 +85,7 @@ fn network(snapshot: &Snapshot, node: &str, id: &str, index: usize, export: &mut
 pub(super) fn kits(snapshot: &Snapshot, image: &OsImage, export: &mut Export<'_>) {
     let components = image.get(col::osimage::KITCOMPONENTS).map(|text| text.to_string()).unwrap_or_default();
     let mut seen: Vec<String> = Vec::new();
-    for component in components.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+    for component in elements(&components) {
         let component = snapshot.find_row(&[(col::kitcomponent::KITCOMPNAME, component)]);
         let Some(kit) = component.and_then(|row| row.get(col::kitcomponent::KITNAME).cloned()) else {
             continue;

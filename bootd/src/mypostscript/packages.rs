@@ -4,6 +4,7 @@
 //! name, is left out with a line in the log: the node's other scripts still run.
 
 use super::{Export, addons, as_served, cell, image_name, is_name};
+use dawn_cluster::list::elements;
 use dawn_cluster::{Col, OsImage, Snapshot, col};
 use dawn_imagebuilder::listfile::{self, ListError};
 use dawn_imagebuilder::pkglist::{self, Pass, PkglistError};
@@ -84,7 +85,7 @@ fn development_kits(snapshot: &Snapshot, node: &str, export: &mut Export<'_>) {
 fn passes(image: &OsImage, column: Col) -> Vec<Pass> {
     let files = image.get(column).map(|text| text.to_string()).unwrap_or_default();
     let mut all = Vec::new();
-    for file in files.split(',').map(str::trim).filter(|file| !file.is_empty()) {
+    for file in elements(&files) {
         match read(Path::new(file), image) {
             Ok(passes) => all.extend(passes),
             Err(why) => {

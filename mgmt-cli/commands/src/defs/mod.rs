@@ -9,6 +9,7 @@ use dawn_bootd::caller::View;
 use dawn_bootd::command::Ctx;
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
 use dawn_cluster::condition::assignment;
+use dawn_cluster::list::elements;
 use dawn_cluster::nearest_of;
 use dawn_cluster::secrets::{Sensitivity, of_site_key};
 use dawn_cluster::stanza;
@@ -161,7 +162,7 @@ pub fn names(snapshot: &Snapshot, view: &View, kind: &ObjectType, text: &str) ->
         }
         _ => {
             let mut list: Vec<String> = Vec::new();
-            for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            for name in elements(text) {
                 if !list.iter().any(|known| known == name) {
                     list.push(name.to_owned());
                 }

@@ -4,6 +4,7 @@ use crate::defs::args::Selection as Names;
 use crate::defs::{self, Words, templates};
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
+use dawn_cluster::list::elements;
 use dawn_cluster::stanza;
 use dawn_cluster::{Conditions, Text, col};
 use dawn_cluster::{NIC_COLUMNS, Object, ObjectType, ObjectValue, Selection};
@@ -182,7 +183,7 @@ impl Args {
         let mut only = None;
         if let Some(list) = &self.attributes {
             let mut good = Vec::new();
-            for attr in list.split(',').map(str::trim).filter(|attr| !attr.is_empty()) {
+            for attr in elements(list) {
                 if types.iter().any(|kind| kind.has_attr(attr)) {
                     good.push(attr.to_owned());
                 } else {
@@ -204,7 +205,7 @@ impl Args {
     fn show_templates(&self, words: &Words, view: &View, ctx: &Ctx<'_>, out: &mut Out<'_>) -> Done {
         let mut list = templates::list(&view.types, ctx.data)?;
         if let Some(names) = &words.names {
-            let names: Vec<&str> = names.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+            let names: Vec<&str> = elements(names).collect();
             for name in &names {
                 if !list.iter().any(|template| &*template.name == *name) {
                     return Err(templates::missing(name));

@@ -15,6 +15,8 @@ use dawn_remote::run::CONNECT_TIME_DEFAULT;
 use dawn_remote::scan::scan;
 use dawn_serving::{bounded_read, whole};
 use std::collections::HashSet;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 /// Record the host keys of nodes in root's known_hosts file
@@ -170,7 +172,9 @@ impl Report for KnownHost<'_> {
     }
 }
 
+/// Makes root's directory of ssh, too, where nobody has used ssh yet.
 fn write(directory: &Path, old: &str, text: &str) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     if !old.is_empty() {
         whole::write(&directory.join("known_hosts.backup"), old.as_bytes(), 0o600)?;
     }
@@ -180,6 +184,17 @@ fn write(directory: &Path, old: &str, text: &str) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_directory_is_made() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let ssh = dir.path().join(".ssh");
+        write(&ssh, "", "cn1 key\n").expect("it is written");
+        let mode = std::fs::metadata(&ssh).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        assert_eq!(std::fs::read_to_string(ssh.join(KNOWN_HOSTS)).expect("the file"), "cn1 key\n");
+    }
 
     #[test]
     fn a_scanned_key_has_fields() {

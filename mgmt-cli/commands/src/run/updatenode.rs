@@ -14,6 +14,7 @@ use dawn_bootd::clock::status_time;
 use dawn_bootd::command::{Command, Ctx, Kind};
 use dawn_bootd::mypostscript;
 use dawn_bootd::output::{CommandError, Done, Lines, Out, Report, Stop};
+use dawn_cluster::list::elements;
 use dawn_cluster::{Change, Col, MANAGEMENT_GROUP, Snapshot, col, script_problem};
 use dawn_plan::destiny::update_status_edits;
 use dawn_plan::local_path;
@@ -278,7 +279,7 @@ fn lists_of(snapshot: &Snapshot, node: &str) -> Result<Vec<PathBuf>, Stop> {
     let cell = |column: Col| image.get(column).map(|text| text.trim().to_owned()).unwrap_or_default();
     let named = cell(col::osimage::SYNCLISTS);
     if !named.is_empty() {
-        let paths = named.split(',').map(str::trim).filter(|path| !path.is_empty());
+        let paths = elements(&named);
         return Ok(paths.map(PathBuf::from).collect());
     }
     let kind = if cell(col::osimage::PROVMETHOD) == "install" { "install" } else { "netboot" };
