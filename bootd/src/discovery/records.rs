@@ -9,6 +9,7 @@ use super::Discovery;
 const RECORD_AGE_MIN: jiff::SignedDuration = jiff::SignedDuration::from_mins(1);
 /// Rows of `discoverydata` that machines without a node may fill.
 const RECORDS_MAX: usize = 4096;
+
 impl Discovery {
     /// The packet of a machine without a node, for `nodediscoverls`: kept, and written again while the
     /// machine waits, at most every [`RECORD_AGE_MIN`]. There are no more of them than [`RECORDS_MAX`], of
