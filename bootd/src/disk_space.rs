@@ -24,8 +24,10 @@ pub(crate) struct DiskSpace {
     known: Arc<Mutex<BTreeMap<&'static str, Known>>>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Known {
+    /// The directory, which may be another one later.
+    path: PathBuf,
     free: Option<u64>,
     /// A thread looks at it, since then.
     asked: Option<Instant>,
@@ -36,6 +38,9 @@ impl DiskSpace {
     pub(crate) fn of(&self, name: &'static str, path: PathBuf) -> Option<Space> {
         let mut known = lock(&self.known);
         let entry = known.entry(name).or_default();
+        if entry.path != path {
+            *entry = Known { path: path.clone(), ..Known::default() };
+        }
         if let Some(since) = entry.asked {
             let is_late = since.elapsed() >= WAIT_TIME_MAX;
             return if is_late { Some(Space::Unresponsive) } else { entry.free.map(Space::Free) };
@@ -44,15 +49,20 @@ impl DiskSpace {
         let before = entry.free.map(Space::Free);
         drop(known);
         let (place, found) = (path.clone(), Arc::clone(&self.known));
-        let read = move || {
-            let free = free(&path);
-            lock(&found).insert(name, Known { free, asked: None });
-        };
-        if self.disks.submit(&place, read).is_ok() {
+        let read = move || put(&found, name, &place, free(&place));
+        if self.disks.submit(&path, read).is_ok() {
             return before;
         }
-        lock(&self.known).insert(name, Known::default());
+        put(&self.known, name, &path, None);
         Some(Space::Unresponsive)
+    }
+}
+
+/// Nobody looks at the directory any longer, and this is what was found.
+fn put(known: &Mutex<BTreeMap<&'static str, Known>>, name: &'static str, path: &Path, free: Option<u64>) {
+    let mut known = lock(known);
+    if let Some(entry) = known.get_mut(name).filter(|entry| entry.path == path) {
+        (entry.free, entry.asked) = (free, None);
     }
 }
 
@@ -84,5 +94,8 @@ mod tests {
         assert_eq!(first, None);
         assert!(matches!(second, Some(Space::Free(bytes)) if bytes > 0), "{second:?}");
         assert_eq!(read("gone", &dir.path().join("gone")), (None, None));
+        // Another directory by the same name is not the one that was looked at.
+        let (first, second) = read("gone", dir.path());
+        assert!(first.is_none() && second.is_some(), "{first:?} {second:?}");
     }
 }

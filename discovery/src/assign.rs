@@ -368,7 +368,7 @@ pub fn key(snapshot: &Snapshot, machine: &Machine) -> String {
         return format!("{}-{}-{mac}", machine.mtm, machine.serial).to_lowercase();
     }
     let of_its_own = format!("{uuid}-{mac}");
-    let has_own = of_record(snapshot, &of_its_own).is_some();
+    let has_own = snapshot.find_row(&[(col::discoverydata::UUID, &of_its_own)]).is_some();
     let is_others = || {
         let known = of_record(snapshot, uuid).filter(|known| !known.nics.is_empty());
         known.is_some_and(|known| machine.macs().all(|mac| known.macs().all(|other| other != mac)))

@@ -65,6 +65,11 @@ impl Queue {
         }
     }
 
+    /// Takes out all machines that are not kept.
+    pub fn retain(&mut self, is_kept: impl Fn(&Machine) -> bool) {
+        self.waiting.retain(|known| is_kept(&known.machine));
+    }
+
     /// Takes a machine out: it was assigned, approved or rejected.
     pub fn remove(&mut self, machine: &Machine) -> Option<Waiting> {
         let at = self.waiting.iter().position(|known| is_same(&known.machine, machine))?;

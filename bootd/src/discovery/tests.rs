@@ -158,6 +158,9 @@ fn machines_of_one_uuid_wait_each() {
     }
     let waiting: Vec<String> = discovery.waiting().into_iter().map(|waiting| waiting.uuid).collect();
     assert_eq!(waiting, ["u-1", "u-1-020000000002"]);
+    discovery.forget(&discovery.model.snapshot(), &["u-1".to_owned()]);
+    assert_eq!(discovery.waiting()[0].uuid, "u-1-020000000002");
+    look(&discovery, taken(1, "<uuid>u-1</uuid>", false));
     discovery.define("root", "u-1-020000000002", "cn1").unwrap();
     assert_eq!(cell(&discovery, "cn1", col::mac::MAC), "02:00:00:00:00:02");
     let waiting: Vec<String> = discovery.waiting().into_iter().map(|waiting| waiting.uuid).collect();

@@ -1,5 +1,6 @@
 //! Machines that wait for an administrator, and what becomes of them by hand.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use dawn_cluster::{Change, Snapshot, Text, col};
@@ -34,12 +35,13 @@ impl Discovery {
     /// Machines that wait, in the order in which they came; then those that an earlier daemon has seen.
     #[must_use]
     pub fn waiting(&self) -> Vec<Waiting> {
-        let mut all = self.heard();
         let snapshot = self.model.snapshot();
+        let mut all = self.heard(&snapshot);
+        let heard: HashSet<String> = all.iter().map(|waiting| waiting.uuid.clone()).collect();
         let (key, node) = (col::discoverydata::UUID, col::discoverydata::NODE);
         for row in snapshot.rows("discoverydata").filter(|row| row.get(node).is_none()) {
             let uuid = row.get(key).map(ToString::to_string).unwrap_or_default();
-            if all.iter().any(|waiting| waiting.uuid == uuid) {
+            if heard.contains(&uuid) {
                 continue;
             }
             let Some(machine) = assign::of_record(&snapshot, &uuid) else { continue };
@@ -56,12 +58,11 @@ impl Discovery {
         all
     }
 
-    fn heard(&self) -> Vec<Waiting> {
-        let snapshot = self.model.snapshot();
+    fn heard(&self, snapshot: &Snapshot) -> Vec<Waiting> {
         let mut state = self.state();
         let list = state.desk.queue().waiting().iter();
         list.map(|waiting| Waiting {
-            uuid: assign::key(&snapshot, &waiting.machine),
+            uuid: assign::key(snapshot, &waiting.machine),
             macs: waiting.machine.macs().map(|mac| mac.to_string()).collect(),
             mtm: waiting.machine.mtm.clone(),
             serial: waiting.machine.serial.clone(),
@@ -72,14 +73,11 @@ impl Discovery {
         .collect()
     }
 
-    /// Takes a machine out of the queue; it comes back with its next packet. False if it does not wait.
-    pub fn forget(&self, uuid: &str) -> bool {
-        let snapshot = self.model.snapshot();
-        let mut state = self.state();
-        let queue = state.desk.queue();
-        let found = queue.waiting().iter().find(|waiting| assign::key(&snapshot, &waiting.machine) == uuid);
-        let machine = found.map(|waiting| waiting.machine.clone());
-        machine.is_some_and(|machine| queue.remove(&machine).is_some())
+    /// Takes machines out of the queue; they come back with their next packets. `snapshot` has the records by
+    /// which they were shown: where several share a UUID, those tell them apart.
+    pub fn forget(&self, snapshot: &Snapshot, uuids: &[String]) {
+        let uuids: HashSet<&String> = uuids.iter().collect();
+        self.state().desk.queue().retain(|machine| !uuids.contains(&assign::key(snapshot, machine)));
     }
 
     /// Makes this machine that node, as an administrator says: from its packet that waits, or from its row of

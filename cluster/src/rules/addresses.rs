@@ -92,8 +92,8 @@ pub(crate) fn no_machine(snapshot: &Snapshot) -> impl Fn(IpAddr) -> bool + '_ {
     }
 }
 
-/// Whether an address can be no other machine's than the management node's, by its form, by the networks of
-/// the tables, or by `site.master`.
+/// Whether no machine but the management node can have an address: by its form, by the networks of the
+/// tables, or because `site.master` has it.
 pub fn no_other_machine(snapshot: &Snapshot) -> impl Fn(IpAddr) -> bool + '_ {
     let (no_machine, master) = (no_machine(snapshot), master(snapshot));
     move |address| master == Some(address) || no_machine(address)

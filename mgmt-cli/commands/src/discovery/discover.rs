@@ -105,7 +105,7 @@ impl Args {
             let would = Deed::new("would reject", "machine", uuid);
             return out.report(&would.line(format!("- {uuid}")));
         }
-        discovery.forget(uuid);
+        discovery.forget(&ctx.snapshot, &[uuid.to_owned()]);
         let rejected = Deed::new("rejected", "machine", uuid);
         out.report(&rejected.line(format!("{uuid} does not wait any more.")))
     }

@@ -91,9 +91,9 @@ impl Args {
             return Ok(());
         }
         if let Some(discovery) = ctx.boot.discovery() {
-            ctx.snapshot.rows("discoverydata").filter(|row| is_meant(row)).for_each(|row| {
-                discovery.forget(&cell(row, "uuid"));
-            });
+            let meant = ctx.snapshot.rows("discoverydata").filter(|row| is_meant(row));
+            let uuids: Vec<String> = meant.map(|row| cell(row, "uuid")).collect();
+            discovery.forget(&ctx.snapshot, &uuids);
         }
         let removed = Deed::new("removed", "discovery entries", self.uuid.as_deref().unwrap_or("all"));
         out.report(&removed.line("Removing discovery entries finished."))
